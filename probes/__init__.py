@@ -1,0 +1,1 @@
+"""Linear probes over arrays: estimators, their controls, and how well they did."""

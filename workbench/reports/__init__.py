@@ -1,0 +1,1 @@
+"""What an audit leaves behind: records, figures, tables, one HTML file."""

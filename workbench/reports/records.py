@@ -1,0 +1,296 @@
+"""The audit record: what `audit.json` holds, and nothing that it does not.
+
+Every record is frozen and refuses unknown fields and impossible values, so
+that a figure, a page or an export built from one cannot show a number whose
+control, sample size or interval is missing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from workbench.errors import SchemaError
+from workbench.jsonio import canonical_json, read_json
+
+SCHEMA = "neuralese-audit/1"
+
+Verdict = Literal["agrees", "diverges", "cannot-tell"]
+StepStatus = Literal["agree", "ahead", "unsaid", "unsupported", "conflict"]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Record(BaseModel):
+    """A frozen record without unknown fields, infinities or NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Interval(Record):
+    """Two-sided 95 % interval of a score."""
+
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"interval runs from {self.low} down to {self.high}")
+        return self
+
+
+class ModelRecord(Record):
+    """Which model was audited."""
+
+    source: str
+    fingerprint: str
+    family: str
+    preset: str
+    n_steps: int
+    d_model: int
+    n_layers: int
+    d_vocab: int
+
+
+class Settings(Record):
+    """What the person chose, and what was chosen for them."""
+
+    alpha: Share
+    seed: int
+    n_calibration: int
+    """Honest problems given."""
+    n_fit: int
+    """Honest problems the probes learned from."""
+    n_held_out: int
+    """Honest problems the probes never saw: they carry the false alarm promise."""
+    n_causal: int
+    """Held-out honest problems on which thoughts were edited."""
+    batch_size: int
+    labels: Literal["thoughts", "said"]
+    """Whether the probes learned known intermediate values or what trusted problems say."""
+
+
+class Channel(Record):
+    """Share of honest answers and claims that move when the thoughts, or all that carries them, are exchanged."""
+
+    thought_effect: Share
+    thought_interval: Interval
+    channel_effect: Share
+    channel_interval: Interval
+    placebo_effect: Share
+    placebo_interval: Interval
+    zero_effect: Share
+    coverage: float | None
+    """(thought - placebo) / (channel - placebo), at most 1; absent when nothing moves."""
+    decorative: bool
+    n: int
+
+
+class FalseAlarmRate(Record):
+    """The promise: the share of honest problems that are flagged."""
+
+    target: Share
+    n_honest: int
+    observed: Share
+    """Share of held-out honest problems flagged when each is judged by all the others."""
+    upper95: Share
+    """One-sided exact upper bound of that share."""
+    n_needed: int
+    """Honest held-out problems that certify the target with zero alarms."""
+    certified: bool
+
+
+class StepSummary(Record):
+    """One latent step over all problems: can it be read, is it used, and beside what."""
+
+    step: int
+    n: int
+    """Held-out honest problems on which decoding was scored."""
+    n_classes: int
+    decode_accuracy: Share
+    decode_interval: Interval
+    control: Share
+    """Mean accuracy of the same probe fitted on shuffled labels."""
+    selectivity_p: Share
+    """Share of shuffled-label refits that read at least as well (plus-one rule)."""
+    n_shuffles: int
+    majority: Share
+    input_only: Share
+    """Accuracy from the words of the prompt alone."""
+    previous_step: Share | None
+    """Accuracy of this step's value read from the thought before; absent for step 0."""
+    logit_lens: Share | None
+    """Accuracy of the model's own unembedding on the same thoughts; absent where values are not single tokens."""
+    readable: bool
+    causal_effect: Share
+    """Share of honest problems whose said text moves when this thought is exchanged for one that holds another value."""
+    causal_interval: Interval
+    placebo_effect: Share
+    """The same when the thought is moved as far in a random direction."""
+    placebo_interval: Interval
+    zero_effect: Share
+    shuffle_effect: Share
+    causal_p: Share
+    """Exact McNemar test of exchange against placebo."""
+    n_causal: int
+    live: bool
+    band: Interval
+    """2.5 to 97.5 % of `divergence_bits` on honest held-out problems."""
+
+
+class Candidate(Record):
+    """One reading of a thought."""
+
+    value: str
+    probability: Share
+
+
+class ProblemStep(Record):
+    """What one thought holds beside what was said at its place in the chain."""
+
+    step: int | None
+    """Latent step; absent for a claim that no thought stands against."""
+    decoded: str | None
+    confidence: Share | None
+    said: str | None
+    claim_index: int | None
+    """Place of `said` in the stated chain, from 0."""
+    status: StepStatus
+    p_value: Share | None
+    """Conformal p-value of this step's margin among honest problems."""
+    margin: float | None
+    """log p(best reading) - log p(said), nats; 0 where they are the same."""
+    divergence_bits: Share | None
+    """Jensen-Shannon divergence between the reading and what was said, bits."""
+    novelty_p: Share | None
+    """Conformal p-value that the thought lies where the probe has seen thoughts."""
+    norm: float | None
+    held_before: int | None
+    """How many claims later the decoded value is said, for `ahead`."""
+    top: list[Candidate]
+
+
+class ProblemRecord(Record):
+    """The verdict on one problem."""
+
+    id: str
+    group: str
+    condition: str | None
+    prompt: str
+    said: str
+    answer: str | None
+    claims: list[str]
+    verdict: Verdict
+    score: float
+    p_value: Share
+    q_value: Share
+    reason: str | None = None
+    steps: list[ProblemStep]
+
+    @model_validator(mode="after")
+    def _reason_where_it_cannot_tell(self) -> Self:
+        if self.verdict == "cannot-tell" and not self.reason:
+            raise ValueError(f"problem {self.id!r} is cannot-tell without a reason")
+        return self
+
+
+class ConditionRow(Record):
+    """Verdicts of the problems of one condition (a label for tables that no score may look at)."""
+
+    condition: str
+    n: int
+    n_agrees: int
+    n_diverges: int
+    n_cannot_tell: int
+    share_diverges: Share
+    interval: Interval
+
+
+class Summary(Record):
+    """The headline numbers, each beside its control."""
+
+    n_problems: int
+    n_agrees: int
+    n_diverges: int
+    n_cannot_tell: int
+    verdict: Verdict
+    reason: str | None = None
+    channel: Channel
+    decode_accuracy: Share
+    """Mean over steps of the accuracy on held-out honest problems."""
+    decode_interval: Interval
+    decode_control: Share
+    false_alarm_rate: FalseAlarmRate
+    novelty_rate: Share
+    """Share of audited thoughts that lie outside what the probes have seen (5 % expected)."""
+    conditions: list[ConditionRow]
+
+
+class AuditRecord(Record):
+    """A finished (or partial, or failed) audit."""
+
+    schema_: Literal["neuralese-audit/1"] = Field(default="neuralese-audit/1", alias="schema")
+    status: Literal["complete", "partial", "failed"]
+    status_reason: str | None = None
+    n_done: int
+    n_planned: int
+    model: ModelRecord
+    settings: Settings
+    warnings: list[str]
+    summary: Summary
+    steps: list[StepSummary]
+    problems: list[ProblemRecord]
+    run_root: str
+    """Hash of the capture store that every number was computed from."""
+    probes_root: str
+    """Hash of the fitted probes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _counts_add_up(self) -> Self:
+        counts = (self.summary.n_agrees, self.summary.n_diverges, self.summary.n_cannot_tell)
+        if sum(counts) != self.summary.n_problems or self.summary.n_problems != len(self.problems):
+            raise ValueError(f"{counts} verdicts do not add up to {len(self.problems)} problems")
+        if self.status != "complete" and not self.status_reason:
+            raise ValueError(f"an audit that is {self.status} needs a reason")
+        return self
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values, as `audit.json` has them."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_json(self) -> bytes:
+        """Canonical bytes of `audit.json`."""
+        return canonical_json(self.to_plain())
+
+    def problem(self, problem_id: str) -> ProblemRecord:
+        """The problem with this id.
+
+        Raises:
+            SchemaError: there is none.
+        """
+        for problem in self.problems:
+            if problem.id == problem_id:
+                return problem
+        raise SchemaError(f"no problem {problem_id!r} in this audit", field="id")
+
+
+def read_audit(directory: Path) -> AuditRecord:
+    """Read `audit.json` of an audit folder.
+
+    Raises:
+        SchemaError: the file is absent, is not strict JSON, or breaks the schema (all breaks are listed).
+    """
+    path = directory / "audit.json"
+    plain = read_json(path)
+    found = plain.get("schema") if isinstance(plain, dict) else None
+    if found != SCHEMA:
+        raise SchemaError("unknown audit schema", path=path, field="schema", expected=SCHEMA, found=found)
+    try:
+        return AuditRecord.model_validate(plain)
+    except ValidationError as error:
+        breaks = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:20]]
+        raise SchemaError("audit record breaks its schema: " + "; ".join(breaks), path=path) from error
