@@ -1,0 +1,200 @@
+"""What a probe's score must be compared with: shuffled labels, the majority class, the input alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from probes.errors import ProbeDataError
+from probes.linear import ValueProbe
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+RIDGE = 0.1
+"""Ridge penalty per fit row, in mean variances of a feature; fixed, so that labels cannot choose it."""
+
+
+@dataclass(frozen=True)
+class ShuffledControl:
+    """Accuracy of a ridge classifier on true labels beside the same classifier fitted on shuffled ones."""
+
+    accuracy: float
+    shuffled: Floats
+    """Accuracy of each refit, [n_shuffles]."""
+    p_value: float
+    """(1 + refits that read at least as well) / (1 + refits)."""
+    mean: float
+    """Mean of `shuffled`."""
+
+
+def shuffled_labels(
+    X_fit: ArrayLike,
+    y_fit: ArrayLike,
+    X_test: ArrayLike,
+    y_test: ArrayLike,
+    *,
+    groups_fit: ArrayLike | None = None,
+    n_shuffles: int = 100,
+    seed: int = 0,
+) -> ShuffledControl:
+    """Refit a one-hot ridge classifier on permuted fit labels; all refits share one factorisation.
+
+    Groups of more than one row keep their labels together: where every group has one label, the labels
+    of groups are permuted, else groups of equal size exchange their labels row by row.
+
+    Args:
+        X_fit: [n_fit, d].
+        y_fit: [n_fit].
+        X_test: [n_test, d].
+        y_test: [n_test], never permuted.
+        groups_fit: [n_fit].
+        n_shuffles: refits; at least 1.
+        seed: of the permutations.
+
+    Raises:
+        ProbeDataError: shapes that do not fit, one class, values that are not finite, or nothing to permute.
+    """
+    classes, target = np.unique(np.asarray(y_fit), return_inverse=True)
+    rows, queries = _matrix(X_fit, len(target), "X_fit"), _matrix(X_test, len(np.asarray(y_test)), "X_test")
+    if rows.shape[1] != queries.shape[1]:
+        raise ProbeDataError(f"X_fit has {rows.shape[1]} features and X_test has {queries.shape[1]}")
+    if len(classes) < 2:
+        raise ProbeDataError("the fit labels hold one class (classes=1); a shuffle would change nothing")
+    if n_shuffles < 1:
+        raise ProbeDataError(f"n_shuffles must be at least 1; found {n_shuffles}")
+    hat = ridge_hat(rows, queries)
+    truth = label_codes(classes, y_test)
+    accuracy = float((_read(hat, target[None, :], len(classes)) == truth).mean())
+    permuted = permuted_labels(target, groups_fit, n_shuffles=n_shuffles, rng=np.random.default_rng(seed))
+    block = max(1, 20_000_000 // (len(classes) * max(len(target), len(truth))))
+    shuffled = np.concatenate(
+        [
+            (_read(hat, permuted[start : start + block], len(classes)) == truth).mean(axis=1)
+            for start in range(0, n_shuffles, block)
+        ]
+    )
+    p_value = (1 + int((shuffled >= accuracy).sum())) / (1 + n_shuffles)
+    return ShuffledControl(accuracy, shuffled, p_value, float(shuffled.mean()))
+
+
+def ridge_hat(X_fit: Floats, X_test: Floats, *, ridge: float = RIDGE) -> Floats:
+    """[n_test, n_fit] matrix H with prediction = mean(Y) + H (Y - mean(Y)) for every target Y."""
+    mean = X_fit.mean(axis=0)
+    centred = X_fit - mean
+    scale = float(np.sqrt(np.mean(np.square(centred)))) or 1.0
+    u, s, vt = np.linalg.svd(centred / scale, full_matrices=False)
+    hat: Floats = (((X_test - mean) / scale @ vt.T) * (s / (np.square(s) + ridge * len(X_fit)))) @ u.T
+    return hat
+
+
+def _read(hat: Floats, targets: Ints, n_classes: int) -> Ints:
+    """Class codes [n_targets, n_test] read by ridge classifiers fitted on each row of targets."""
+    one_hot = (targets[:, :, None] == np.arange(n_classes)).astype(np.float64)
+    prior = one_hot.mean(axis=1, keepdims=True)
+    scores = np.matmul(hat, one_hot - prior) + prior
+    best: Ints = scores.argmax(axis=2)
+    return best
+
+
+def permuted_labels(
+    target: Ints, groups: ArrayLike | None, *, n_shuffles: int, rng: np.random.Generator
+) -> Ints:
+    """[n_shuffles, n] permutations of the labels that keep whole groups together.
+
+    Raises:
+        ProbeDataError: no two groups can exchange their labels.
+    """
+    if groups is None:
+        return np.stack([rng.permutation(target) for _ in range(n_shuffles)])
+    names = np.asarray([str(group) for group in np.asarray(groups).ravel()])
+    if len(names) != len(target):
+        raise ProbeDataError(
+            f"groups_fit must name a group for each of {len(target)} rows; found {len(names)}"
+        )
+    _, first, group_of, sizes = np.unique(names, return_index=True, return_inverse=True, return_counts=True)
+    if (target == target[first][group_of]).all():
+        return np.stack([rng.permutation(target[first])[group_of] for _ in range(n_shuffles)])
+    in_order = np.argsort(group_of, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    blocks = [in_order[starts[sizes == size][:, None] + np.arange(size)] for size in np.unique(sizes)]
+    if all(len(block) < 2 for block in blocks):
+        raise ProbeDataError(
+            "no two groups have the same number of rows, so none can exchange its labels. "
+            "Give more groups, or groups of equal size."
+        )
+    shuffles = np.tile(target, (n_shuffles, 1))
+    for shuffle in shuffles:
+        for block in blocks:
+            shuffle[block] = target[rng.permutation(block)]
+    return shuffles
+
+
+def majority(y_fit: ArrayLike, y_test: ArrayLike) -> float:
+    """Share of test labels equal to the commonest fit label (the first in sorting order among equals)."""
+    labels, counts = np.unique(np.asarray(y_fit), return_counts=True)
+    truth = np.asarray(y_test)
+    if not len(labels) or not len(truth):
+        raise ProbeDataError(
+            f"majority needs labels on both sides; found {len(labels)} classes and {len(truth)} rows"
+        )
+    return float((truth == labels[counts.argmax()]).mean())
+
+
+def input_only(
+    features_fit: Any,
+    y_fit: ArrayLike,
+    features_test: Any,
+    y_test: ArrayLike,
+    *,
+    groups_fit: ArrayLike | None = None,
+    seed: int = 0,
+) -> float:
+    """Accuracy of a value probe on what was put in: how much of a score needs no thought at all.
+
+    Args:
+        features_fit: [n_fit, m], dense or SciPy sparse (a bag of words).
+        y_fit: [n_fit].
+        features_test: [n_test, m].
+        y_test: [n_test].
+        groups_fit: [n_fit], never split while the penalty is chosen.
+        seed: of the folds.
+    """
+    fit, test = features_fit, features_test
+    if sparse.issparse(fit) or sparse.issparse(test):
+        fit, test = _in_span(sparse.csr_array(fit), sparse.csr_array(test))
+    probe = ValueProbe(random_state=seed).fit(fit, y_fit, groups=groups_fit)
+    return float((probe.predict(test) == np.asarray(y_test)).mean())
+
+
+def _in_span(fit: Any, test: Any) -> tuple[Floats, Floats]:
+    """Dense coordinates of sparse rows in the span of the fit rows, where a penalised probe lives anyway."""
+    if fit.shape[1] <= fit.shape[0]:
+        return fit.toarray(), test.toarray()
+    values, vectors = np.linalg.eigh((fit @ fit.T).toarray())
+    kept = values > max(values[-1], 1.0) * 1e-12
+    kept[-1] = True
+    to_span = vectors[:, kept] / np.sqrt(np.maximum(values[kept], 1e-300))
+    return (fit @ fit.T).toarray() @ to_span, (test @ fit.T).toarray() @ to_span
+
+
+def _matrix(X: ArrayLike, n: int, name: str) -> Floats:
+    rows = np.asarray(X, dtype=np.float64)
+    if rows.ndim != 2 or len(rows) != n or n == 0:
+        raise ProbeDataError(f"{name} must be [{n}, d] with at least one row; found shape {rows.shape}")
+    if not np.isfinite(rows).all():
+        raise ProbeDataError(
+            f"{name} has values that are not finite in row {int((~np.isfinite(rows)).any(1).argmax())}"
+        )
+    return rows
+
+
+def label_codes(classes: NDArray[Any], y: ArrayLike) -> Ints:
+    """Position of each label among sorted classes, -1 for a label that is not there."""
+    labels = np.asarray(y)
+    place = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+    return np.where(classes[place] == labels, place, -1)
