@@ -1,0 +1,1 @@
+"""Models that think in vectors before or while they speak."""

@@ -1,0 +1,213 @@
+"""The promises that every reasoner keeps, as checks that run on any model.
+
+`workbench check-model` runs them on a folder; the test suite runs them on random-weight models of several
+backbones. Each check is a function that raises `ContractError` with what it found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from workbench import edits
+from workbench.errors import ConfigError, ContractError, UnknownSiteError
+from workbench.reasoners.base import Reasoner
+from workbench.sites import Visit
+from workbench.tasks.base import Problem
+
+TOLERANCE = 1e-4
+"""Largest difference of logits between a batch and its singles, as a share of the largest logit (float32)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """Outcome of one check."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def check_reasoner(reasoner: Reasoner, problems: Sequence[Problem]) -> list[CheckResult]:
+    """Run every check on at least two problems of different length; none stops the others."""
+    results = []
+    for check in CHECKS:
+        name = (check.__doc__ or check.__name__).strip().rstrip(".")
+        try:
+            results.append(CheckResult(name, True, check(reasoner, problems) or ""))
+        except ContractError as error:
+            results.append(CheckResult(name, False, str(error)))
+    return results
+
+
+def _must(condition: bool, message: str) -> None:
+    if not condition:
+        raise ContractError(message)
+
+
+def reading_changes_nothing(reasoner: Reasoner, problems: Sequence[Problem]) -> str:
+    """Reading changes nothing (bit-equal)."""
+    plain, read = reasoner.run(problems), reasoner.run(problems, read=list(reasoner.sites))
+    _must(torch.equal(plain.first_logits, read.first_logits), "logits differ once vectors are read")
+    _must(plain.said == read.said, "said text differs once vectors are read")
+    return f"{len(reasoner.sites)} sites"
+
+
+def identity_edit_changes_nothing(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
+    """An identity edit changes nothing."""
+    same = reasoner.run(problems, edits={site: lambda vectors, visit: vectors for site in reasoner.sites})
+    _must(torch.equal(reasoner.run(problems).first_logits, same.first_logits), "logits differ under an identity edit")
+
+
+def writing_matters(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
+    """A thought that is written is the thought that is used."""
+    noisy = reasoner.run(problems, edits={"thought": lambda vectors, visit: vectors + 10 * vectors.std() * _noise(vectors)})
+    _must(
+        not torch.allclose(reasoner.run(problems).first_logits, noisy.first_logits),
+        "overwriting every thought leaves the logits as they were: thoughts are not put back",
+    )
+
+
+def _noise(vectors: torch.Tensor) -> torch.Tensor:
+    return torch.randn(vectors.shape, generator=torch.Generator().manual_seed(0)).to(vectors)
+
+
+def shapes_match_axes(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
+    """Captured shapes equal the declared axes, at every step."""
+    trace = reasoner.run(problems, read=list(reasoner.sites))
+    for name, site in reasoner.sites.items():
+        rows = trace[name]
+        _must(tuple(rows.vectors.shape[1:]) == site.shape, f"{name}: {tuple(rows.vectors.shape[1:])}, not {site.shape}")
+        _must(
+            [tuple(a) for a in rows.address[:, :3].tolist()]
+            == [(i, s, v) for i, n in enumerate(trace.n_steps) for s in range(n) for v in _visits(rows, i, s)],
+            f"{name}: addresses are not every visit of every step of every example",
+        )
+
+
+def _visits(rows: object, example: int, step: int) -> range:
+    address = rows.address  # type: ignore[attr-defined]
+    fired = int(((address[:, 0] == example) & (address[:, 1] == step)).sum())
+    return range(max(fired, 1))
+
+
+def read_after_edit(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
+    """What is read is what was used (read after edit)."""
+    stamp = reasoner.run(
+        problems, read=["thought"], edits={"thought": lambda vectors, visit: torch.full_like(vectors, visit.step)}
+    )
+    rows = stamp["thought"]
+    _must(bool((rows.vectors == rows.address[:, 1:2].to(rows.vectors)).all()), "the vectors read are not the edited ones")
+
+
+def self_patch_is_identity(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
+    """Patching a run with its own vectors is the identity."""
+    plain = reasoner.run(problems, read=list(reasoner.sites))
+    steps = range(max(plain.n_steps))
+    same_length = len(set(plain.n_steps)) == 1
+    for site in reasoner.sites if same_length else []:
+        own = edits.replace({step: plain[site].at(step) for step in steps})
+        patched = reasoner.run(problems, edits={site: own})
+        _must(
+            torch.allclose(plain.first_logits, patched.first_logits, atol=1e-6, rtol=1e-5),
+            f"putting the vectors of {site} back where they came from changes the logits",
+        )
+
+
+def batch_equals_singles(reasoner: Reasoner, problems: Sequence[Problem]) -> str:
+    """A batch equals its singles (padding, positions, seeds)."""
+    seeds = list(range(len(problems)))
+    batch = reasoner.run(problems, read=["thought"], seeds=seeds, batch_size=len(problems))
+    worst = 0.0
+    for i, problem in enumerate(problems):
+        alone = reasoner.run([problem], read=["thought"], seeds=[seeds[i]])
+        mine = batch["thought"].vectors[batch["thought"].address[:, 0] == i]
+        for together, single in ((batch.first_logits[i], alone.first_logits[0]), (mine, alone["thought"].vectors)):
+            worst = max(worst, ((together - single).abs().max() / single.abs().max().clamp(min=1e-9)).item())
+    _must(worst <= TOLERANCE, f"largest difference between batch and single run is {worst:.1e} of the largest value")
+    return f"largest difference {worst:.1e}"
+
+
+def unknown_site_names_the_known(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
+    """An unknown site is refused with the names of the known."""
+    try:
+        reasoner.run(problems, read=["no.such.site"])
+    except UnknownSiteError as error:
+        _must("thought" in str(error), "the error does not name the known sites")
+    else:
+        raise ContractError("an unknown site was accepted")
+
+
+class _Planned(Exception):  # noqa: N818
+    """Raised by an edit on purpose."""
+
+
+def failing_edit_leaves_no_residue(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
+    """An edit that raises leaves no residue."""
+
+    def fail(vectors: torch.Tensor, visit: Visit) -> torch.Tensor:
+        raise _Planned
+
+    clean = reasoner.run(problems).first_logits
+    for site in reasoner.sites:
+        try:
+            reasoner.run(problems, edits={site: fail})
+        except _Planned:
+            continue
+        raise ContractError(f"an edit at {site} never ran")
+    _must(torch.equal(clean, reasoner.run(problems).first_logits), "a failed edit changed later runs")
+
+
+def every_visit_is_kept(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
+    """Every visit is kept and labelled: no address occurs twice."""
+    trace = reasoner.run(problems, read=list(reasoner.sites))
+    for site in reasoner.sites:
+        address = [tuple(a) for a in trace[site].address[:, :3].tolist()]
+        _must(len(set(address)) == len(address), f"{site}: an address occurs twice")
+
+
+def step_counts_are_kept(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
+    """Problems of different step counts run side by side, each with its own."""
+    default = reasoner.n_steps(problems[0])
+    wanted = [max(1, default - k % 2) for k in range(len(problems))]
+    ragged = [replace(problem, steps=n) for problem, n in zip(problems, wanted, strict=True)]
+    trace = reasoner.run(ragged, read=["thought"])
+    found = [int((trace["thought"].address[:, 0] == i).sum()) for i in range(len(ragged))]
+    _must(found == wanted, f"asked for {wanted} steps, thoughts were kept for {found}")
+    try:
+        reasoner.run([replace(problems[0], steps=10_000_000)])
+    except ConfigError:
+        raise ContractError("a step count beyond the model gave the wrong error") from None
+    except Exception as error:  # noqa: BLE001
+        _must(type(error).__name__ == "LimitExceeded", f"a step count beyond the model gave {error!r}")
+
+
+def lens_agrees_with_the_model(reasoner: Reasoner, problems: Sequence[Problem]) -> str:
+    """The unembedding reads a thought as the model's own head does."""
+    worst = 0.0
+    for problem in problems:
+        own = reasoner.own_logits(problem)
+        through_lens = reasoner.unembed(reasoner.run([problem], read=["thought"])["thought"].at(0))[0]
+        worst = max(worst, ((through_lens - own).abs().max() / own.abs().max().clamp(min=1e-9)).item())
+    _must(worst <= TOLERANCE, f"lens and model differ by {worst:.1e} of the largest logit")
+    return f"largest difference {worst:.1e}"
+
+
+Check = Callable[[Reasoner, Sequence[Problem]], str | None]
+
+CHECKS: tuple[Check, ...] = (
+    reading_changes_nothing,
+    identity_edit_changes_nothing,
+    writing_matters,
+    shapes_match_axes,
+    read_after_edit,
+    self_patch_is_identity,
+    batch_equals_singles,
+    unknown_site_names_the_known,
+    failing_edit_leaves_no_residue,
+    every_visit_is_kept,
+    step_counts_are_kept,
+    lens_agrees_with_the_model,
+)

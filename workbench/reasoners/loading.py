@@ -1,0 +1,65 @@
+"""MODEL, as a person names it: `organism:NAME` or a folder with `reasoner.toml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from workbench.errors import ConfigError
+from workbench.organisms import weights_folder
+from workbench.reasoners.backbones import folder_fingerprint, load_backbone
+from workbench.reasoners.base import Reasoner
+from workbench.reasoners.feedback import FeedbackReasoner
+from workbench.reasoners.recipe import read_recipe
+
+ORGANISM_PREFIX = "organism:"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A reasoner, where it came from, and the hash of every file that decides what it does."""
+
+    reasoner: Reasoner
+    source: str
+    fingerprint: str
+    n_layers: int
+    d_model: int
+    d_vocab: int
+
+
+def resolve_model(model: str) -> Path:
+    """Folder of MODEL."""
+    if model.startswith(ORGANISM_PREFIX):
+        return weights_folder(model.removeprefix(ORGANISM_PREFIX))
+    return Path(model)
+
+
+def load_model(model: str, *, device: str = "auto") -> LoadedModel:
+    """Load MODEL.
+
+    Args:
+        model: `organism:NAME`, or a folder of Hugging Face files plus `reasoner.toml`.
+        device: `auto` takes an accelerator where there is one.
+
+    Raises:
+        WorkbenchError: naming the file and the key that does not fit.
+    """
+    folder = resolve_model(model)
+    chosen = choose_device(device)
+    backbone = load_backbone(folder, device=chosen)
+    recipe = read_recipe(folder)
+    reasoner = FeedbackReasoner(backbone, recipe)
+    return LoadedModel(
+        reasoner, model, folder_fingerprint(folder), backbone.n_layers, backbone.d_model, backbone.d_vocab
+    )
+
+
+def choose_device(device: str) -> str:
+    """`auto` -> the accelerator if torch sees one, else the processor."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError("torch sees no accelerator here", field="device", found=device, expected="cpu or auto")
+    return device

@@ -1,0 +1,64 @@
+"""Named places where vectors are read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from workbench.errors import UnknownSiteError
+
+AXES = ("example", "step", "visit", "pos", "layer", "head", "slot", "d_model", "d_head", "d_vocab")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place in TransformerLens spelling, and the shape of what passes there at one visit."""
+
+    name: str
+    axes: tuple[str, ...]
+    """Names of the axes after `example`, in the order of the tensor."""
+    shape: tuple[int, ...]
+    """Sizes of those axes."""
+
+    def __post_init__(self) -> None:
+        if len(self.axes) != len(self.shape) or not set(self.axes) <= set(AXES):
+            raise ValueError(f"site {self.name}: axes {self.axes} do not fit shape {self.shape}")
+
+    @property
+    def size(self) -> int:
+        """Numbers in one vector of this site, all axes flattened."""
+        product = 1
+        for length in self.shape:
+            product *= length
+        return product
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One firing of a site."""
+
+    site: str
+    step: int
+    """Latent step, from 0."""
+    visit: int
+    """How often the site fired in this step before, from 0."""
+    examples: tuple[int, ...]
+    """Which problems the rows of the tensor belong to: places in the list given to `run`."""
+
+
+def choose_sites(patterns: Iterable[str], sites: Mapping[str, Site]) -> list[str]:
+    """Names of the sites that match any of the patterns (`*` and `?` as in file names), in the reasoner's order.
+
+    Raises:
+        UnknownSiteError: a pattern matches nothing; an empty capture is never silent.
+    """
+    chosen: set[str] = set()
+    for pattern in patterns:
+        matches = {name for name in sites if fnmatchcase(name, pattern)}
+        if not matches:
+            raise UnknownSiteError(
+                f"no site {pattern!r}; this reasoner has {', '.join(sites)}", field="sites", found=pattern
+            )
+        chosen |= matches
+    return [name for name in sites if name in chosen]

@@ -1,0 +1,52 @@
+"""What one run of a reasoner gave: vectors with their addresses, and what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from workbench.errors import UnknownSiteError
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Vectors of one site, one row per visit, in the order of their addresses."""
+
+    vectors: Float[Tensor, "row ..."]
+    address: Int[Tensor, "row 4"]
+    """Columns: example, step, visit, pos."""
+
+    def at(self, step: int, visit: int = 0) -> Float[Tensor, "example ..."]:
+        """Vectors of one step and visit, in the order of the examples that have it."""
+        keep = (self.address[:, 1] == step) & (self.address[:, 2] == visit)
+        return self.vectors[keep]
+
+    def stacked(self, visit: int = 0) -> Float[Tensor, "example step ..."]:
+        """Vectors of all steps; every example must have the same number of steps."""
+        steps = self.address[:, 1].unique().tolist()
+        return torch.stack([self.at(step, visit) for step in steps], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One run over a list of problems; row `i` of everything belongs to problem `i`."""
+
+    rows: Mapping[str, Rows]
+    said: tuple[str, ...]
+    """Said text: the decoded prefix and what the model then emitted, without the trailing stop."""
+    emitted: tuple[tuple[int, ...], ...]
+    """Token ids that the model emitted after the prefix, the stop included."""
+    n_steps: tuple[int, ...]
+    first_logits: Float[Tensor, "example d_vocab"]
+    """Next-token logits after the thoughts, the end marker and the prefix."""
+
+    def __getitem__(self, site: str) -> Rows:
+        """Rows of one site that was read."""
+        if site not in self.rows:
+            known = ", ".join(self.rows) or "nothing"
+            raise UnknownSiteError(f"site {site!r} was not read in this run; it read {known}", field="read")
+        return self.rows[site]
