@@ -1,7 +1,8 @@
 """The capture store: safetensors shards, a journal while writing, a sealed manifest after."""
 
 from workbench.store.files import read_bytes_checked, sweep_temps, write_file
-from workbench.store.reader import RunStore, Selection, SiteInfo
+from workbench.store.reader import RunStore
+from workbench.store.selection import Selection, SiteInfo
 from workbench.store.tables import SiteRows
 from workbench.store.verify import StoreReport, verify_store
 from workbench.store.writer import StoreWriter

@@ -24,6 +24,7 @@ from workbench.errors import (
     LimitExceeded,
     StorageFull,
     UntrustedFormat,
+    WorkbenchError,
 )
 from workbench.jsonio import digest
 
@@ -110,10 +111,22 @@ def _write_new(path: Path, data: bytes, *, read_only: bool) -> None:
         while rest:
             rest = rest[os.write(handle, rest) :]
         if read_only:
-            os.chmod(path, stat.S_IMODE(os.fstat(handle).st_mode) & 0o444)  # noqa: PTH101
+            target = handle if os.chmod in os.supports_fd else path
+            os.chmod(target, stat.S_IMODE(os.fstat(handle).st_mode) & 0o444)  # noqa: PTH101
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its missing parents durably."""
+    with disk_errors(path):
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            sync_folder(folder.parent)
+        if not path.is_dir():
+            raise ConfigError("not a folder", path=path, hint="Choose another path.")
 
 
 def sync_folder(folder: Path) -> None:
@@ -156,13 +169,9 @@ def read_bytes_checked(path: Path, root: Path, sha256: str, size: int) -> bytes:
     if foreign is not None:
         raise UntrustedFormat(f"a {foreign} stands in place of this file; it was not opened", path=path)
     if len(data) != size:
-        length = path.stat().st_size if len(data) > size else len(data)
+        length = f"{len(data)} bytes" if len(data) < size else "more"
         raise CorruptArtifact(
-            "file was truncated or extended",
-            path=path,
-            field="size",
-            expected=f"{size} bytes",
-            found=f"{length} bytes",
+            "file was truncated or extended", path=path, field="size", expected=f"{size} bytes", found=length
         )
     raise HashMismatch(
         "not the bytes that were written", path=path, field="sha256", expected=sha256, found=found
@@ -178,7 +187,7 @@ def read_bounded(path: Path, root: Path, size: int) -> bytes:
     except OSError as error:
         if error.errno == errno.ELOOP or path.is_symlink():
             raise UntrustedFormat("a symbolic link stands in place of this file", path=path) from error
-        raise CorruptArtifact(f"file cannot be read: {error.strerror or error}", path=path) from error
+        raise _unreadable(path, error) from error
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise UntrustedFormat("not a regular file", path=path)
@@ -187,9 +196,18 @@ def read_bounded(path: Path, root: Path, size: int) -> bytes:
         with os.fdopen(handle, "rb", closefd=False) as stream:
             return stream.read(size + 1)
     except OSError as error:
-        raise CorruptArtifact(f"file cannot be read: {error.strerror or error}", path=path) from error
+        raise _unreadable(path, error) from error
     finally:
         os.close(handle)
+
+
+def _unreadable(path: Path, error: OSError) -> WorkbenchError:
+    reason = error.strerror or str(error)
+    if error.errno in _TOO_MANY:
+        return LimitExceeded("too many open files", path=path, field="open files", hint="Raise ulimit -n.")
+    if error.errno in _REFUSED:
+        return ConfigError(f"file cannot be read: {reason}", path=path, hint="Ask for read permission.")
+    return CorruptArtifact(f"file cannot be read: {reason}", path=path)
 
 
 def _foreign_format(data: bytes) -> str | None:

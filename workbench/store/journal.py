@@ -9,6 +9,7 @@ write-ahead log: nothing lies beside the file between transactions.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ _SHARDS = """CREATE TABLE shards (
     first_seen INTEGER,
     last_seen INTEGER,
     rows TEXT NOT NULL,
-    n_nonfinite TEXT NOT NULL
+    n_nonfinite TEXT NOT NULL,
+    checksum TEXT NOT NULL
 )"""
 _PROBLEMS = """CREATE TABLE problems (
     shard INTEGER NOT NULL,
@@ -56,8 +58,8 @@ class ShardRow:
     n_nonfinite: tuple[int, ...]
 
     def values(self) -> tuple[Any, ...]:
-        """The columns of table ``shards``."""
-        return (
+        """The columns of table ``shards``; the last is a checksum of the others."""
+        columns = [
             self.index,
             shard_name(self.index),
             self.sha256,
@@ -66,7 +68,8 @@ class ShardRow:
             *(self.seen or (None, None)),
             canonical_json(list(self.rows)).decode(),
             canonical_json(list(self.n_nonfinite)).decode(),
-        )
+        ]
+        return (*columns, digest(canonical_json(columns)))
 
     def record(self, first_example: int) -> ShardRecord:
         """The shard as `manifest.json` lists it."""
@@ -104,18 +107,14 @@ def image(
     config: bytes, n_shards: int, shards: Sequence[ShardRow] = (), problems: Sequence[ProblemRow] = ()
 ) -> bytes:
     """Bytes of a database with exactly these rows, a pure function of them (for one version of SQLite)."""
-    meta = [
-        ("config", config.decode()),
-        ("config_sha256", digest(config)),
-        ("n_shards", str(n_shards)),
-        ("schema", SCHEMA),
-    ]
+    meta = {"schema": SCHEMA, "config": config.decode(), "n_shards": str(n_shards)}
+    meta["checksum"] = digest(canonical_json(meta))
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
         database.execute("PRAGMA page_size = 4096")
         database.execute("BEGIN")
         for statement in _TABLES:
             database.execute(statement)
-        database.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+        database.executemany("INSERT INTO meta VALUES (?, ?)", sorted(meta.items()))
         _insert(database, shards, problems)
         database.execute("COMMIT")
         return database.serialize()
@@ -123,7 +122,7 @@ def image(
 
 def _insert(database: sqlite3.Connection, shards: Sequence[ShardRow], problems: Sequence[ProblemRow]) -> None:
     database.executemany(
-        "INSERT INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [shard.values() for shard in shards]
+        "INSERT INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [shard.values() for shard in shards]
     )
     database.executemany(
         "INSERT INTO problems VALUES (?, ?, ?, ?)", [problem.values() for problem in problems]
@@ -185,20 +184,30 @@ class Journal:
     def problems(self) -> list[ProblemRow]:
         """The committed problems in order."""
         with sqlite_errors(self.path):
-            return _problem_rows(self._database)
+            return _problem_rows(self._database, self.path)
 
     def commit(self, shard: ShardRow, problems: Sequence[ProblemRow]) -> None:
         """Add a shard and its problems: both or, after any error, neither."""
-        with sqlite_errors(self.path):
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                _insert(self._database, [shard], problems)
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    with suppress(sqlite3.Error):
-                        self._database.execute("ROLLBACK")
-                raise
+        with sqlite_errors(self.path), self._transaction():
+            _insert(self._database, [shard], problems)
+
+    def forget(self, index: int) -> None:
+        """Take back a shard whose file is gone, and its problems."""
+        with sqlite_errors(self.path), self._transaction():
+            self._database.execute("DELETE FROM shards WHERE shard = ?", (index,))
+            self._database.execute("DELETE FROM problems WHERE shard = ?", (index,))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                with suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+            raise
 
     def close(self) -> None:
         """Let go of the file."""
@@ -211,7 +220,7 @@ def read_image(data: bytes, path: Path) -> tuple[bytes, int, list[ShardRow], lis
         database.deserialize(data)
         _guard(database)
         config, n_shards = _check(database, path)
-        return config, n_shards, _shard_rows(database, path), _problem_rows(database)
+        return config, n_shards, _shard_rows(database, path), _problem_rows(database, path)
 
 
 def committed_of(folder: Path) -> tuple[int, int] | None:
@@ -239,28 +248,31 @@ def _check(database: sqlite3.Connection, path: Path) -> tuple[bytes, int]:
     verdict = database.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != ("ok",):
         raise CorruptArtifact(f"database is damaged: {verdict and verdict[0]}", path=path)
-    found = [
-        row[0]
-        for row in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
-    ]
+    query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
+    found = [row[0] for row in database.execute(query)]
     meta = dict(database.execute("SELECT key, value FROM meta")) if _TABLES[0] in found else {}
     check_schema(meta.get("schema"), path)
     if tuple(found) != _TABLES:
         raise CorruptArtifact("tables are not those of a capture store", path=path, field="schema")
-    config = str(meta.get("config")).encode("utf-8")
-    if digest(config) != meta.get("config_sha256"):
-        raise HashMismatch("config was edited", path=path, field="config")
-    n_shards = str(meta.get("n_shards"))
+    texts = {key: str(value) for key, value in meta.items()}
+    checksum = texts.pop("checksum", None)
+    if set(texts) != {"schema", "config", "n_shards"} or digest(canonical_json(texts)) != checksum:
+        raise HashMismatch("config was edited", path=path, field="meta")
+    n_shards = texts["n_shards"]
     if not (n_shards.isascii() and n_shards.isdigit()) or len(n_shards) > 9:
         raise CorruptArtifact("not a number of shards", path=path, field="n_shards", found=n_shards[:80])
-    return config, int(n_shards)
+    return texts["config"].encode("utf-8"), int(n_shards)
 
 
 def _shard_rows(database: sqlite3.Connection, path: Path) -> list[ShardRow]:
-    query = "SELECT * FROM shards ORDER BY shard"
     rows = []
-    for index, file, sha256, size, n_problems, first, last, counts, nonfinite in database.execute(query):
+    for columns in database.execute("SELECT * FROM shards ORDER BY shard"):
+        index, file, sha256, size, n_problems, first, last, counts, nonfinite, checksum = columns
         field = f"shards.{index}"
+        if any(isinstance(column, bytes) for column in columns):
+            raise CorruptArtifact("shard row holds raw bytes", path=path, field=field)
+        if max(size, n_problems) >= 2**53 or digest(canonical_json(columns[:-1])) != checksum:
+            raise HashMismatch("shard row was edited", path=path, field=field)
         if file != shard_name(index):
             raise CorruptArtifact(
                 "shard has another file name", path=path, field=field, found=repr(file)[:80]
@@ -271,6 +283,18 @@ def _shard_rows(database: sqlite3.Connection, path: Path) -> list[ShardRow]:
     return rows
 
 
-def _problem_rows(database: sqlite3.Connection) -> list[ProblemRow]:
-    query = "SELECT shard, position, record FROM problems ORDER BY 1, 2"
-    return [ProblemRow(*row) for row in database.execute(query)]
+def _problem_rows(database: sqlite3.Connection, path: Path) -> list[ProblemRow]:
+    """The problems, which must be those that their shards came with: no more, no less."""
+    rows = []
+    for shard, position, sha256, record in database.execute(
+        "SELECT * FROM problems ORDER BY shard, position"
+    ):
+        if not isinstance(record, str) or digest(record.encode("utf-8")) != sha256:
+            raise HashMismatch("problem was edited", path=path, field=f"problems.{shard}.{position}")
+        rows.append(ProblemRow(shard, position, record))
+    count = Counter(row.shard for row in rows)
+    promised = {shard: n for shard, n in database.execute("SELECT shard, n_problems FROM shards") if n}
+    # The key is unique, so that n positions below n are all of them.
+    if count != promised or any(not 0 <= row.position < count[row.shard] for row in rows):
+        raise CorruptArtifact("problems are missing or of unknown shards", path=path, field="problems")
+    return rows

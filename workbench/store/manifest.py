@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from workbench.errors import CorruptArtifact, HashMismatch, SchemaError
+from workbench.errors import CorruptArtifact, HashMismatch, LimitExceeded, SchemaError
 from workbench.jsonio import MAX_JSON_BYTES, canonical_json, digest, parse_json
 from workbench.store.files import read_bounded
 
@@ -102,10 +102,12 @@ def load_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     data = read_bounded(path, folder, MAX_JSON_BYTES)
+    if len(data) > MAX_JSON_BYTES:
+        raise LimitExceeded("file is too large", path=path, field="size", expected=f"{MAX_JSON_BYTES} bytes")
     try:
-        plain = parse_json(data.decode("utf-8"), path=path)
-        check_schema(plain.get("schema") if isinstance(plain, dict) else None, path)
-        manifest = Manifest.model_validate(plain)
+        return _parse_manifest(data, path)
+    except RecursionError as error:
+        raise CorruptArtifact("nested too deeply", path=path) from error
     except UnicodeDecodeError as error:
         raise CorruptArtifact("not UTF-8", path=path, field=f"byte {error.start}") from error
     except ValidationError as error:
@@ -115,17 +117,21 @@ def load_manifest(folder: Path) -> Manifest:
     except SchemaError as error:
         if error.field == "schema":
             raise
-        raise CorruptArtifact(
-            f"manifest is damaged: {error.message}", path=path, field=error.field
-        ) from error
-    content = {key: value for key, value in plain.items() if key not in ("index", "root")}
-    root = digest(canonical_json(content))
+        message = f"manifest is damaged: {error.message}"
+        raise CorruptArtifact(message, path=path, field=error.field) from error
+
+
+def _parse_manifest(data: bytes, path: Path) -> Manifest:
+    plain = parse_json(data.decode("utf-8"), path=path)
+    check_schema(plain.get("schema") if isinstance(plain, dict) else None, path)
+    manifest = Manifest.model_validate(plain)
+    root = digest(
+        canonical_json({key: value for key, value in plain.items() if key not in ("index", "root")})
+    )
     if root != manifest.root:
         raise HashMismatch("manifest was edited", path=path, field="root", expected=manifest.root, found=root)
     if canonical_json(plain) != data:
-        raise HashMismatch(
-            "manifest is not in canonical form", path=path, expected="the bytes that were written"
-        )
+        raise HashMismatch("not in canonical form", path=path, expected="the bytes that were written")
     return manifest
 
 

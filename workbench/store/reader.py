@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, final
@@ -24,49 +23,10 @@ from workbench.jsonio import canonical_json, parse_json
 from workbench.store.files import read_bytes_checked
 from workbench.store.journal import committed_of, read_image
 from workbench.store.manifest import JOURNAL_NAME, Manifest, ShardRecord, is_sealed, load_manifest
+from workbench.store.selection import Selection, SiteInfo, selection_of
 from workbench.store.tables import SiteRows, SiteSpec, decode_shard, site_specs
 
 CACHE_BYTES = 256 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class SiteInfo:
-    """What a store holds of one site.
-
-    Attributes:
-        name: the site.
-        dim: width of its vectors.
-        dtype: ``float32`` or ``float16``.
-        axes: names of the axes, as the capture declared them.
-        rows: vectors in the whole store.
-        n_nonfinite: how many of them hold a NaN or an infinity.
-    """
-
-    name: str
-    dim: int
-    dtype: str
-    axes: tuple[str, ...]
-    rows: int
-    n_nonfinite: int
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Rows of one site in the order of (example, step, visit, pos).
-
-    Attributes:
-        vectors: [rows, dim] float32 or float16.
-        example, step, visit, pos: [rows] int32, the address of each row.
-    """
-
-    vectors: NDArray[Any]
-    example: NDArray[np.int32]
-    step: NDArray[np.int32]
-    visit: NDArray[np.int32]
-    pos: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.vectors)
 
 
 @final
@@ -192,14 +152,14 @@ class RunStore:
         spec = self._specs[n]
         vectors = [part[0] for part in parts] or [np.empty((0, spec.dim), dtype=spec.dtype)]
         address = [part[1] for part in parts] or [np.empty((0, 4), dtype=np.int32)]
-        return _selection(np.concatenate(vectors), np.concatenate(address))
+        return selection_of(np.concatenate(vectors), np.concatenate(address))
 
     def blocks(self, site: str) -> Iterator[Selection]:
         """The rows of a site shard by shard, in order; memory is bounded by one shard."""
         n = self._place_of(site)
         for shard in self.manifest.shards:
             rows = self.read_shard(shard)[n]
-            yield _selection(rows.vectors, rows.address)
+            yield selection_of(rows.vectors, rows.address)
 
     def read_shard(self, shard: ShardRecord) -> list[SiteRows]:
         """The rows of every site of a shard, in the order of the sorted names, from checked bytes."""
@@ -264,11 +224,6 @@ class RunStore:
         wanted = np.zeros(total, dtype=bool)
         wanted[rows] = True
         return wanted
-
-
-def _selection(vectors: NDArray[Any], address: NDArray[Any]) -> Selection:
-    example, step, visit, pos = np.ascontiguousarray(address.T)
-    return Selection(vectors, example, step, visit, pos)
 
 
 def _specs_of(manifest: Manifest, path: Path) -> tuple[SiteSpec, ...]:

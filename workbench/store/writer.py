@@ -8,18 +8,16 @@ then `manifest.json`; a store is sealed when the latter exists.
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
-from workbench.errors import ConfigError, CorruptArtifact, InsufficientData, SchemaError
+from workbench.errors import ConfigError, InsufficientData, SchemaError
 from workbench.jsonio import canonical_json, digest, parse_json
-from workbench.store.files import disk_errors, sweep_temps, write_file
+from workbench.store.files import make_folder, sweep_temps, write_file
 from workbench.store.journal import Journal, ProblemRow, ShardRow, image
-from workbench.store.locking import LOCK_NAME, FolderLock
+from workbench.store.locking import FolderLock
 from workbench.store.manifest import (
     JOURNAL_NAME,
     MANIFEST_NAME,
@@ -31,6 +29,7 @@ from workbench.store.manifest import (
     load_manifest,
     shard_name,
 )
+from workbench.store.resume import check_same_run, make_writable, refuse_foreign, refuse_links, settle_shards
 from workbench.store.tables import SiteRows, check_tables, count_nonfinite, encode_shard, site_specs
 
 MAX_SHARDS = 100_000
@@ -54,6 +53,7 @@ class StoreWriter:
         self._lock = lock
         self._journal: Journal | None = None
         self._shards: dict[int, ShardRow] = {}
+        self._done: frozenset[int] = frozenset()
         self._root: str | None = None
         self._failed = False
 
@@ -79,10 +79,9 @@ class StoreWriter:
             raise ConfigError(
                 "not a number of shards", field="n_shards", expected=f"1 to {MAX_SHARDS}", found=n_shards
             )
-        with disk_errors(path):
-            path.mkdir(parents=True, exist_ok=True)
-            folder = path.resolve()
-            _refuse_foreign(folder)
+        make_folder(path)
+        folder = path.resolve()
+        refuse_foreign(folder)
         lock = FolderLock(folder)
         lock.acquire()
         writer = cls(folder, plain, n_shards, lock)
@@ -94,53 +93,35 @@ class StoreWriter:
         return writer
 
     def _start(self, canonical: bytes) -> None:
-        with disk_errors(self.path):
-            (self.path / SHARD_FOLDER).mkdir(exist_ok=True)
+        refuse_links(self.path)
+        make_folder(self.path / SHARD_FOLDER)
         sweep_temps(self.path)
         sweep_temps(self.path / SHARD_FOLDER)
         if is_sealed(self.path):
             manifest = load_manifest(self.path)
-            _same_run(manifest.config, len(manifest.shards), self._config, self._n_shards, self.path)
+            check_same_run((manifest.config, len(manifest.shards)), (self._config, self._n_shards), self.path)
             self._root = manifest.root
-            self._shards = {shard.index: _journal_row(shard) for shard in manifest.shards}
+            self._done = frozenset(range(self._n_shards))
             return
         file = self.path / JOURNAL_NAME
         if not file.exists():
             Journal.create(self.path, canonical, self._n_shards)
-        _make_writable(file)
+        make_writable(file)
         self._journal = Journal(self.path)
         before = parse_json(self._journal.config.decode("utf-8"), path=file, field="config")
-        _same_run(before, self._journal.n_shards, self._config, self._n_shards, self.path)
+        check_same_run((before, self._journal.n_shards), (self._config, self._n_shards), self.path)
+        settle_shards(self.path, self._journal)
         self._reload()
-        self._check_files()
 
     def _reload(self) -> None:
         if self._journal is not None:
             self._shards = {shard.index: shard for shard in self._journal.shards()}
-
-    def _check_files(self) -> None:
-        """Every committed shard is there in full; uncommitted ones go."""
-        for index, shard in self._shards.items():
-            file = self.path / shard_name(index)
-            found = file.lstat().st_size if file.is_file() and not file.is_symlink() else None
-            if found != shard.bytes:
-                raise CorruptArtifact(
-                    "a committed shard is missing or has another size",
-                    path=file,
-                    field="size",
-                    expected=f"{shard.bytes} bytes",
-                    found="no file" if found is None else f"{found} bytes",
-                    hint="Put the file back, or delete the store and capture again.",
-                )
-        with disk_errors(self.path):
-            for index in range(self._n_shards):
-                if index not in self._shards:
-                    (self.path / shard_name(index)).unlink(missing_ok=True)
+            self._done = frozenset(self._shards)
 
     @property
     def done(self) -> frozenset[int]:
         """Indices of the committed shards."""
-        return frozenset(self._shards)
+        return self._done
 
     @property
     def sealed(self) -> bool:
@@ -273,59 +254,3 @@ def _place(shards: Mapping[int, ShardRow]) -> list[ShardRecord]:
         records.append(shard.record(first))
         first = end
     return records
-
-
-def _journal_row(shard: ShardRecord) -> ShardRow:
-    rows, nonfinite = tuple(shard.rows), tuple(shard.n_nonfinite)
-    return ShardRow(shard.index, shard.sha256, shard.bytes, shard.n_problems, None, rows, nonfinite)
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """A folder that holds other things and no store is somebody's, not ours."""
-    ours = {LOCK_NAME, SHARD_FOLDER, JOURNAL_NAME, MANIFEST_NAME, f"{JOURNAL_NAME}-journal"}
-    names = {entry.name for entry in os.scandir(folder)}
-    if not names & {JOURNAL_NAME, MANIFEST_NAME}:
-        foreign = sorted(name for name in names - ours if not name.startswith(".wb-"))
-        if foreign:
-            raise ConfigError(
-                "folder is not empty and not a capture store",
-                path=folder,
-                found=", ".join(foreign[:5]),
-                hint="Choose another --out.",
-            )
-
-
-def _make_writable(file: Path) -> None:
-    """A kill between the two files of a seal leaves the first one read-only."""
-    mode = stat.S_IMODE(file.lstat().st_mode)
-    if not file.is_symlink() and not mode & stat.S_IWUSR:
-        with disk_errors(file):
-            file.chmod(mode | stat.S_IWUSR)
-
-
-def _same_run(before: dict[str, Any], n_before: int, now: dict[str, Any], n_now: int, path: Path) -> None:
-    keys = _differing(before, now, "")
-    if n_before != n_now:
-        keys.append("n_shards")
-    if keys:
-        raise ConfigError(
-            "the store in this folder was captured with other settings",
-            path=path,
-            field=", ".join(keys[:8]),
-            hint="Choose another --out, or delete this folder first.",
-        )
-
-
-def _differing(before: Any, now: Any, prefix: str) -> list[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = sorted(set(before) | set(now))
-        return [
-            name
-            for key in keys
-            for name in (
-                _differing(before[key], now[key], f"{prefix}{key}.")
-                if key in before and key in now
-                else [prefix + key]
-            )
-        ]
-    return [] if canonical_json(before) == canonical_json(now) else [prefix.rstrip(".")]
