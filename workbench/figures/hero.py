@@ -1,0 +1,298 @@
+"""The two-lane figure: THINKS above, SAYS below, and the connector that never arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from workbench.figures.palette import INKS, MARKS, STATUSES, Ink, Theme
+from workbench.figures.picture import BOX_WIDTH, Bar, Box, Form, Link, Picture, Stub, picture
+from workbench.reports.escape import plotly_text
+from workbench.reports.records import AuditRecord, ProblemRecord, StepStatus
+
+FONT = '"Source Sans 3", "Source Sans Pro", "Helvetica Neue", Arial, sans-serif'
+_NOWHERE: list[Any] = [None]
+"""A trace without a point: only its legend entry shows."""
+_TOP, _BOTTOM, _BETWEEN, _BARS = 44, 42, 18, 110
+
+
+@dataclass(frozen=True, slots=True)
+class _Lanes:
+    """Pixel heights of the lanes and of one box; y runs from 0 (bottom of SAYS) to `height`."""
+
+    height: int
+    box: int
+
+    @property
+    def gap(self) -> int:
+        return self.height - 2 * self.box
+
+
+_LANES: dict[Form, _Lanes] = {
+    "words": _Lanes(200, 44),
+    "upright": _Lanes(310, 100),
+    "compact": _Lanes(150, 30),
+}
+
+
+def _colour(status: StepStatus | None, ink: Ink) -> str:
+    return ink.neutral if status is None else MARKS[status].fill
+
+
+def _hover(lines: Sequence[str]) -> str:
+    return "<br>".join(plotly_text(line) for line in lines)
+
+
+def _boxes(boxes: Sequence[Box], lanes: _Lanes, form: Form, ink: Ink) -> go.Bar:
+    lane = boxes[0].lane
+    apart = [box.status not in {"agree", None} for box in boxes]
+    return go.Bar(
+        x=[box.x for box in boxes],
+        width=[box.width for box in boxes],
+        base=[lanes.height - lanes.box if lane == "thought" else 0] * len(boxes),
+        y=[lanes.box] * len(boxes),
+        text=[plotly_text(box.text) for box in boxes],
+        textposition="inside",
+        insidetextanchor="middle",
+        textangle=-90 if form == "upright" else 0,
+        constraintext="inside",
+        insidetextfont={
+            "size": 13,
+            "color": [MARKS[box.status].text if box.status else "#000000" for box in boxes],
+        },
+        marker={
+            "color": [_colour(box.status, ink) for box in boxes],
+            "line": {"color": ink.ink, "width": [3 if flagged else 0 for flagged in apart]},
+            "cornerradius": 5,
+        },
+        hovertext=[_hover(box.lines) for box in boxes],
+        hoverinfo="text",
+        customdata=[[box.lane, box.index] for box in boxes],
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+        showlegend=False,
+    )
+
+
+def _line_width(weight: float) -> float:
+    """Confidence 0 to 1 in four widths, so that a long chain needs few traces."""
+    return 1.5 + 1.5 * round(3 * weight)
+
+
+def _strokes(
+    drawn: Picture, lanes: _Lanes
+) -> list[tuple[StepStatus, float, list[tuple[float, float, float, float]]]]:
+    """Line segments (x0, y0, x1, y1) by status and width."""
+    top, bottom, gap = lanes.height - lanes.box, lanes.box, lanes.gap
+    by_look: dict[tuple[StepStatus, float], list[tuple[float, float, float, float]]] = {}
+    for link in drawn.links:
+        pieces = [(0.0, 1.0)] if link.status == "agree" else [(0.0, 0.36), (0.64, 1.0)]
+        for start, end in pieces:
+            dx = link.x_claim - link.x_thought
+            segment = (
+                link.x_thought + start * dx,
+                top - start * gap,
+                link.x_thought + end * dx,
+                top - end * gap,
+            )
+            by_look.setdefault((link.status, _line_width(link.weight)), []).append(segment)
+    for stub in drawn.stubs:
+        y0, y1 = (top, top - 0.2 * gap) if stub.lane == "thought" else (bottom, bottom + 0.2 * gap)
+        by_look.setdefault((stub.status, _line_width(stub.weight)), []).append((stub.x, y0, stub.x, y1))
+    return [(status, width, segments) for (status, width), segments in sorted(by_look.items())]
+
+
+def _lines(drawn: Picture, lanes: _Lanes) -> list[go.Scatter]:
+    traces = []
+    for status, width, segments in _strokes(drawn, lanes):
+        x = [value for x0, _, x1, _ in segments for value in (x0, x1, None)]
+        y = [value for _, y0, _, y1 in segments for value in (y0, y1, None)]
+        dash = "solid" if status in {"agree", "conflict"} else "dot"
+        line = {"width": width, "color": MARKS[status].fill, "dash": dash}
+        opacity = 0.55 if status == "agree" else 1.0
+        traces.append(
+            go.Scatter(x=x, y=y, mode="lines", line=line, opacity=opacity, hoverinfo="skip", showlegend=False)
+        )
+    return traces
+
+
+def _glyph_of(item: Link | Stub, lanes: _Lanes) -> tuple[float, float, str]:
+    if isinstance(item, Link):
+        return (item.x_thought + item.x_claim) / 2, lanes.height / 2, ""
+    if item.lane == "thought":
+        return item.x, lanes.height - lanes.box - 0.26 * lanes.gap, item.label
+    return item.x, lanes.box + 0.26 * lanes.gap, item.label
+
+
+def _glyphs(drawn: Picture, lanes: _Lanes, ink: Ink) -> list[go.Scatter]:
+    """The marks at broken ends; every status has a legend entry, so that the vocabulary stays in sight."""
+    traces = []
+    size = 12 if drawn.form == "words" else 8
+    for status in STATUSES:
+        broken = [link for link in drawn.links if link.status == status and status != "agree"]
+        items: list[Link | Stub] = [*broken, *(stub for stub in drawn.stubs if stub.status == status)]
+        ends = [_glyph_of(item, lanes) for item in items]
+        mark = MARKS[status]
+        traces.append(
+            go.Scatter(
+                x=[x for x, _, _ in ends] or _NOWHERE,
+                y=[y for _, y, _ in ends] or _NOWHERE,
+                text=[label for _, _, label in ends],
+                mode="markers+text",
+                textposition="top center" if status == "unsupported" else "bottom center",
+                textfont={"size": 11, "color": ink.ink},
+                marker={
+                    "symbol": mark.symbol,
+                    "size": size,
+                    "color": mark.fill,
+                    "line": {"color": ink.ink if status == "conflict" else mark.fill, "width": 1.5},
+                },
+                hoverinfo="skip",
+                name=mark.legend,
+            )
+        )
+    return traces
+
+
+def _divergence(bars: Sequence[Bar], ink: Ink) -> list[go.Bar]:
+    known = [bar for bar in bars if bar.high is not None]
+    band = go.Bar(
+        x=[bar.x for bar in known] or _NOWHERE,
+        base=[bar.low for bar in known] or _NOWHERE,
+        y=[max((bar.high or 0.0) - bar.low, 0.012) for bar in known] or _NOWHERE,
+        width=0.98,
+        marker={"color": ink.band, "line": {"width": 0}},
+        hoverinfo="skip",
+        name="honest problems, 2.5-97.5 %",
+        yaxis="y2",
+    )
+    marker = {
+        "color": [_colour(bar.status, ink) if bar.above else ink.neutral for bar in bars],
+        "pattern": {
+            "shape": ["/" if bar.above else "" for bar in bars],
+            "size": 7,
+            "solidity": 0.55,
+            "fillmode": "replace",
+        },
+        "line": {"color": ink.ink, "width": [1.5 if bar.above else 0 for bar in bars]},
+    }
+    height = go.Bar(
+        x=[bar.x for bar in bars],
+        y=[max(bar.bits, 0.008) for bar in bars],
+        width=0.5,
+        marker=marker,
+        hovertext=[_hover([bar.line]) for bar in bars],
+        hoverinfo="text",
+        customdata=[["thought", bar.step] for bar in bars],
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+        showlegend=False,
+        yaxis="y2",
+    )
+    return [band, height]
+
+
+def _axes(figure: go.Figure, drawn: Picture, lanes: _Lanes, ink: Ink) -> None:
+    inner = lanes.height + _BETWEEN + _BARS
+    thoughts = [box for box in drawn.boxes if box.lane == "thought"]
+    every = max(1, -(-len(thoughts) // 20))
+    tick = {"size": 12, "color": ink.faint}
+    figure.update_xaxes(
+        range=[-0.55, drawn.n_columns - 0.45],
+        fixedrange=True,
+        showgrid=False,
+        zeroline=False,
+        anchor="y2",
+        tickvals=[box.x for box in thoughts[::every]],
+        ticktext=[str(box.index) for box in thoughts[::every]],
+        tickfont=tick,
+        title={"text": "latent step", "font": tick, "standoff": 4},
+    )
+    figure.update_layout(
+        yaxis={
+            "domain": [(_BARS + _BETWEEN) / inner, 1],
+            "range": [-2, lanes.height + 2],
+            "visible": False,
+            "fixedrange": True,
+        },
+        yaxis2={
+            "domain": [0, _BARS / inner],
+            "range": [0, 1.02],
+            "tickvals": [0, 0.5, 1],
+            "tickfont": tick,
+            "gridcolor": ink.grid,
+            "zeroline": False,
+            "fixedrange": True,
+            "anchor": "x",
+        },
+    )
+    for text, y in (("THINKS", lanes.height - lanes.box / 2), ("SAYS", lanes.box / 2)):
+        figure.add_annotation(
+            text=f"<b>{text}</b>",
+            x=0,
+            xref="paper",
+            xanchor="right",
+            xshift=-8,
+            y=y,
+            yref="y",
+            showarrow=False,
+            font={"size": 13, "color": ink.faint},
+        )
+    figure.add_annotation(
+        text="divergence<br>(bits)",
+        x=0,
+        xref="paper",
+        xanchor="right",
+        xshift=-30,
+        y=0.5,
+        yref="y2",
+        showarrow=False,
+        font={"size": 12, "color": ink.faint},
+        align="right",
+    )
+
+
+def hero(problem: ProblemRecord, audit: AuditRecord, *, theme: Theme = "light") -> go.Figure:
+    """The hero of one problem.
+
+    Boxes and bars carry ``customdata`` ``["thought", step]`` or ``["claim", index]``.
+    Model text is escaped: Plotly would render tags, entities and formulas in it.
+    """
+    drawn, ink = picture(problem, audit), INKS[theme]
+    lanes = _LANES[drawn.form]
+    figure = go.Figure()
+    figure.add_traces(_lines(drawn, lanes))
+    for lane in ("thought", "claim"):
+        if boxes := [box for box in drawn.boxes if box.lane == lane]:
+            figure.add_trace(_boxes(boxes, lanes, drawn.form, ink))
+    figure.add_traces(_glyphs(drawn, lanes, ink))
+    figure.add_traces(_divergence(drawn.bars, ink))
+    figure.update_layout(
+        template="none",
+        height=_TOP + lanes.height + _BETWEEN + _BARS + _BOTTOM,
+        margin={"l": 110, "r": 12, "t": _TOP, "b": _BOTTOM},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": FONT, "color": ink.ink, "size": 13},
+        barmode="overlay",
+        bargap=1 - BOX_WIDTH,
+        dragmode=False,
+        clickmode="event+select",
+        hoverlabel={"align": "left", "font": {"size": 12, "family": FONT}},
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": 1,
+            "yanchor": "bottom",
+            "yref": "paper",
+            "font": {"size": 12},
+            "itemclick": False,
+            "itemdoubleclick": False,
+            "traceorder": "normal",
+        },
+    )
+    _axes(figure, drawn, lanes, ink)
+    return figure
