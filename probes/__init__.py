@@ -9,16 +9,9 @@ if TYPE_CHECKING:
     from probes.controls import ShuffledControl, input_only, majority, shuffled_labels
     from probes.errors import ProbeDataError, ProbeFileError
     from probes.frozen import FrozenNovelty, FrozenProbe, freeze
+    from probes.intervals import Interval, exact_share, exact_upper, group_bootstrap, share_by_group
     from probes.linear import ValueProbe
-    from probes.metrics import (
-        Interval,
-        Score,
-        accuracy_score_by_group,
-        auroc_score,
-        exact_share,
-        exact_upper,
-        group_bootstrap,
-    )
+    from probes.metrics import Score, accuracy_score_by_group, auroc_score
     from probes.novelty import SubspaceNovelty
     from probes.persistence import load_probes, save_probes
     from probes.splits import assert_no_leakage, merge_duplicate_groups, split_groups
@@ -27,16 +20,9 @@ _HOME = {
     "controls": ("ShuffledControl", "input_only", "majority", "shuffled_labels"),
     "errors": ("ProbeDataError", "ProbeFileError"),
     "frozen": ("FrozenNovelty", "FrozenProbe", "freeze"),
+    "intervals": ("Interval", "exact_share", "exact_upper", "group_bootstrap", "share_by_group"),
     "linear": ("ValueProbe",),
-    "metrics": (
-        "Interval",
-        "Score",
-        "accuracy_score_by_group",
-        "auroc_score",
-        "exact_share",
-        "exact_upper",
-        "group_bootstrap",
-    ),
+    "metrics": ("Score", "accuracy_score_by_group", "auroc_score"),
     "novelty": ("SubspaceNovelty",),
     "persistence": ("load_probes", "save_probes"),
     "splits": ("assert_no_leakage", "merge_duplicate_groups", "split_groups"),
@@ -65,6 +51,7 @@ __all__ = [
     "majority",
     "merge_duplicate_groups",
     "save_probes",
+    "share_by_group",
     "shuffled_labels",
     "split_groups",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -59,7 +59,7 @@ def shuffled_labels(
     Raises:
         ProbeDataError: shapes that do not fit, one class, values that are not finite, or nothing to permute.
     """
-    classes, target = np.unique(np.asarray(y_fit), return_inverse=True)
+    classes, target = sorted_classes(y_fit)
     rows, queries = _matrix(X_fit, len(target), "X_fit"), _matrix(X_test, len(np.asarray(y_test)), "X_test")
     if rows.shape[1] != queries.shape[1]:
         raise ProbeDataError(f"X_fit has {rows.shape[1]} features and X_test has {queries.shape[1]}")
@@ -67,14 +67,14 @@ def shuffled_labels(
         raise ProbeDataError("the fit labels hold one class (classes=1); a shuffle would change nothing")
     if n_shuffles < 1:
         raise ProbeDataError(f"n_shuffles must be at least 1; found {n_shuffles}")
-    hat = ridge_hat(rows, queries)
+    ridge = _Ridge.of(rows, queries)
     truth = label_codes(classes, y_test)
-    accuracy = float((_read(hat, target[None, :], len(classes)) == truth).mean())
+    accuracy = float((ridge.read(target[None, :], len(classes)) == truth).mean())
     permuted = permuted_labels(target, groups_fit, n_shuffles=n_shuffles, rng=np.random.default_rng(seed))
-    block = max(1, 20_000_000 // (len(classes) * max(len(target), len(truth))))
+    block = max(1, 4_000_000 // (len(classes) * max(len(target), len(truth))))
     shuffled = np.concatenate(
         [
-            (_read(hat, permuted[start : start + block], len(classes)) == truth).mean(axis=1)
+            (ridge.read(permuted[start : start + block], len(classes)) == truth).mean(axis=1)
             for start in range(0, n_shuffles, block)
         ]
     )
@@ -82,23 +82,31 @@ def shuffled_labels(
     return ShuffledControl(accuracy, shuffled, p_value, float(shuffled.mean()))
 
 
-def ridge_hat(X_fit: Floats, X_test: Floats, *, ridge: float = RIDGE) -> Floats:
-    """[n_test, n_fit] matrix H with prediction = mean(Y) + H (Y - mean(Y)) for every target Y."""
-    mean = X_fit.mean(axis=0)
-    centred = X_fit - mean
-    scale = float(np.sqrt(np.mean(np.square(centred)))) or 1.0
-    u, s, vt = np.linalg.svd(centred / scale, full_matrices=False)
-    hat: Floats = (((X_test - mean) / scale @ vt.T) * (s / (np.square(s) + ridge * len(X_fit)))) @ u.T
-    return hat
+@dataclass(frozen=True)
+class _Ridge:
+    """One factorisation for every target Y: prediction = mean(Y) + left @ right @ (Y - mean(Y))."""
 
+    left: Floats
+    """[n_test, r]."""
+    right: Floats
+    """[r, n_fit]."""
 
-def _read(hat: Floats, targets: Ints, n_classes: int) -> Ints:
-    """Class codes [n_targets, n_test] read by ridge classifiers fitted on each row of targets."""
-    one_hot = (targets[:, :, None] == np.arange(n_classes)).astype(np.float64)
-    prior = one_hot.mean(axis=1, keepdims=True)
-    scores = np.matmul(hat, one_hot - prior) + prior
-    best: Ints = scores.argmax(axis=2)
-    return best
+    @classmethod
+    def of(cls, X_fit: Floats, X_test: Floats) -> Self:
+        mean = X_fit.mean(axis=0)
+        centred = X_fit - mean
+        scale = float(np.sqrt(np.mean(np.square(centred)))) or 1.0
+        u, s, vt = np.linalg.svd(centred / scale, full_matrices=False)
+        shrunk = s / (np.square(s) + RIDGE * len(X_fit))
+        return cls(((X_test - mean) / scale) @ vt.T * shrunk, u.T)
+
+    def read(self, targets: Ints, n_classes: int) -> Ints:
+        """Class codes [n_targets, n_test] read by ridge classifiers fitted on each row of targets."""
+        one_hot = (targets[:, :, None] == np.arange(n_classes)).astype(np.float64)
+        prior = one_hot.mean(axis=1, keepdims=True)
+        scores = np.matmul(self.left, np.matmul(self.right, one_hot - prior)) + prior
+        best: Ints = scores.argmax(axis=2)
+        return best
 
 
 def permuted_labels(
@@ -136,13 +144,11 @@ def permuted_labels(
 
 def majority(y_fit: ArrayLike, y_test: ArrayLike) -> float:
     """Share of test labels equal to the commonest fit label (the first in sorting order among equals)."""
-    labels, counts = np.unique(np.asarray(y_fit), return_counts=True)
-    truth = np.asarray(y_test)
-    if not len(labels) or not len(truth):
-        raise ProbeDataError(
-            f"majority needs labels on both sides; found {len(labels)} classes and {len(truth)} rows"
-        )
-    return float((truth == labels[counts.argmax()]).mean())
+    classes, target = sorted_classes(y_fit)
+    truth = label_codes(classes, y_test)
+    if not len(truth):
+        raise ProbeDataError("majority needs test labels; found none")
+    return float((truth == np.bincount(target).argmax()).mean())
 
 
 def input_only(
@@ -175,11 +181,12 @@ def _in_span(fit: Any, test: Any) -> tuple[Floats, Floats]:
     """Dense coordinates of sparse rows in the span of the fit rows, where a penalised probe lives anyway."""
     if fit.shape[1] <= fit.shape[0]:
         return fit.toarray(), test.toarray()
-    values, vectors = np.linalg.eigh((fit @ fit.T).toarray())
-    kept = values > max(values[-1], 1.0) * 1e-12
+    gram = (fit @ fit.T).toarray()
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > values[-1] * 1e-12
     kept[-1] = True
-    to_span = vectors[:, kept] / np.sqrt(np.maximum(values[kept], 1e-300))
-    return (fit @ fit.T).toarray() @ to_span, (test @ fit.T).toarray() @ to_span
+    to_span = vectors[:, kept] / np.sqrt(np.maximum(values[kept], np.finfo(np.float64).tiny))
+    return gram @ to_span, (test @ fit.T).toarray() @ to_span
 
 
 def _matrix(X: ArrayLike, n: int, name: str) -> Floats:
@@ -193,8 +200,36 @@ def _matrix(X: ArrayLike, n: int, name: str) -> Floats:
     return rows
 
 
+def sorted_classes(y: ArrayLike) -> tuple[NDArray[Any], Ints]:
+    """The labels that occur, sorted, and the place of each row's label among them.
+
+    Raises:
+        ProbeDataError: no labels, or labels of kinds that cannot be compared (text beside None, say).
+    """
+    try:
+        classes, target = np.unique(_labels(y), return_inverse=True)
+    except TypeError as error:
+        raise ProbeDataError(f"labels must be of one kind, all text or all numbers: {error}") from error
+    if not len(classes):
+        raise ProbeDataError("no labels were given (classes=0)")
+    return classes, target
+
+
 def label_codes(classes: NDArray[Any], y: ArrayLike) -> Ints:
-    """Position of each label among sorted classes, -1 for a label that is not there."""
-    labels = np.asarray(y)
+    """Place of each label among sorted classes, -1 for a label that is not there.
+
+    Raises:
+        ProbeDataError: labels of another kind than the classes.
+    """
+    labels = _labels(y)
+    if len(labels) and (labels.dtype.kind in "US") != (classes.dtype.kind in "US"):
+        raise ProbeDataError(f"labels are {labels.dtype} where the fit labels are {classes.dtype}")
     place = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
     return np.where(classes[place] == labels, place, -1)
+
+
+def _labels(y: ArrayLike) -> NDArray[Any]:
+    labels = np.asarray(y)
+    if labels.dtype == object and all(isinstance(label, str) for label in labels):
+        return labels.astype(np.str_)
+    return labels

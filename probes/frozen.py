@@ -32,6 +32,10 @@ def _rows(X: ArrayLike, d: int) -> Floats:
     rows = np.asarray(X, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != d:
         raise ProbeDataError(f"this probe reads rows of {d} numbers; found shape {rows.shape}")
+    if not np.isfinite(rows).all():
+        raise ProbeDataError(
+            f"row {int((~np.isfinite(rows)).any(axis=1).argmax())} holds values that are not finite"
+        )
     return rows
 
 

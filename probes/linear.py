@@ -31,7 +31,8 @@ class ValueProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     along such a direction would then be read as another value.
 
     Args:
-        Cs: inverse strengths of the L2 penalty to choose from.
+        Cs: inverse strengths of the L2 penalty to choose from. The default reaches far up because a few
+            massive directions set the common scale and leave those that matter small.
         n_folds: parts of the groups that are held out in turn while choosing.
         max_iter: most L-BFGS iterations of one fit.
         random_state: seed of the assignment of groups to folds.
@@ -41,7 +42,7 @@ class ValueProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         coef_: weights on raw features, [K, d].
         intercept_: [K].
         C_: the strength with the least held-out log loss; the most cautious where no fold could tell.
-        cv_log_loss_: held-out log loss of each of `Cs`, nats per row; NaN where no fold could tell.
+        cv_log_loss_: held-out log loss of each of `Cs` in rising order, nats per row; NaN where no fold could tell.
         n_iter_: iterations of the last fit.
         converged_: whether the last fit met its tolerance within `max_iter`.
         n_features_in_: d.
@@ -58,7 +59,7 @@ class ValueProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
 
     def __init__(
         self,
-        Cs: Sequence[float] = (0.003, 0.03, 0.3, 3.0),
+        Cs: Sequence[float] = (0.003, 0.03, 0.3, 3.0, 30.0),
         n_folds: int = 3,
         max_iter: int = 1000,
         random_state: int | None = 0,
