@@ -1,4 +1,4 @@
-"""Kill a capture at every write it makes: nothing acknowledged is lost, and the resumed store is the same bytes."""
+"""Kill a capture at every write: nothing acknowledged is lost, and the resumed store is the same bytes."""
 
 import os
 import shutil

@@ -189,12 +189,14 @@ def read_bounded(path: Path, root: Path, size: int) -> bytes:
             raise UntrustedFormat("a symbolic link stands in place of this file", path=path) from error
         raise _unreadable(path, error) from error
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
             raise UntrustedFormat("not a regular file", path=path)
         if not path.resolve().is_relative_to(root.resolve()):
             raise UntrustedFormat("file lies outside its folder", path=path, expected=f"inside {root}")
         with os.fdopen(handle, "rb", closefd=False) as stream:
-            return stream.read(size + 1)
+            # The reader reserves what it is asked for: never more than the file has.
+            return stream.read(min(size, found.st_size) + 1)
     except OSError as error:
         raise _unreadable(path, error) from error
     finally:

@@ -195,8 +195,8 @@ def _check_header(data: bytes, shapes: Mapping[str, tuple[str, list[int]]], path
         )
     try:
         header = parse_json(data[8 : 8 + length].decode("utf-8"), path=path, field="header")
-    except UnicodeDecodeError as error:
-        raise CorruptArtifact("header is not UTF-8", path=path, field="header") from error
+    except (UnicodeDecodeError, SchemaError) as error:
+        raise CorruptArtifact(f"header is not strict JSON: {error}", path=path, field="header") from error
     if not isinstance(header, dict) or set(header) != set(shapes):
         raise SchemaError(
             "not the tensors of this store", path=path, field="header", expected=", ".join(sorted(shapes))
