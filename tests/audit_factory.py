@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ def step_of(
         "p_value": 0.0016 if apart else 0.61,
         "margin": 7.5 if status == "conflict" else 0.0,
         "divergence_bits": 0.91 if apart else 0.03,
-        "novelty_p": None if step is None else 0.44,
+        "unseen_p": None if step is None else 0.004,
         "norm": None if step is None else 11.25,
         "held_before": 1 if status == "ahead" else None,
         "top": []
@@ -103,7 +102,7 @@ def mixed(name: str) -> ProblemRecord:
 
 def unread(name: str) -> ProblemRecord:
     plain = honest(name)
-    reason = "thought 2 lies outside what the probes have seen (novelty p 0.001)"
+    reason = "thought 2 looks like a value the probes were never shown (unseen p 0.41)"
     return plain.model_copy(update={"verdict": "cannot-tell", "reason": reason, "condition": "far"})
 
 
@@ -140,6 +139,7 @@ def step_summary(step: int, **more: Any) -> StepSummary:
         "previous_step": None if step == 0 else 0.42,
         "logit_lens": 0.88,
         "readable": True,
+        "measure": "follows",
         "causal_effect": 0.9,
         "causal_interval": Interval(low=0.85, high=0.94),
         "placebo_effect": 0.01,
@@ -177,6 +177,7 @@ def channel_of(**more: Any) -> Channel:
     plain: dict[str, Any] = {
         "thought_effect": 0.93,
         "thought_interval": Interval(low=0.88, high=0.96),
+        "measure": "follows",
         "channel_effect": 1.0,
         "channel_interval": Interval(low=0.97, high=1.0),
         "placebo_effect": 0.01,
@@ -217,7 +218,7 @@ def make_audit(problems: list[ProblemRecord] | None = None, *, n_steps: int = 5,
         "decode_interval": Interval(low=0.95, high=0.985),
         "decode_control": 0.13,
         "false_alarm_rate": promise_of(),
-        "novelty_rate": 0.048,
+        "unseen_rate": 0.048,
         "conditions": _conditions(problems),
     }
     record: dict[str, Any] = {
@@ -259,8 +260,3 @@ def write_audit(directory: Path, audit: AuditRecord) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "audit.json").write_bytes(audit.to_json())
     return directory
-
-
-def wave(step: int) -> float:
-    """A divergence in [0, 1] that differs from step to step."""
-    return 0.5 + 0.5 * math.sin(step)

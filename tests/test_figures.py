@@ -141,7 +141,7 @@ def test_sentences_name_where_and_what():
         "Diverges at steps 0-2: the thoughts hold atrium, bakery, cellar; it says dairy, forge, garden."
     )
     assert sentence(honest("p", 2)) == "Agrees: what is said is what the thoughts hold (atrium, bakery)."
-    assert sentence(unread("p")).startswith("Cannot tell: thought 2 lies outside")
+    assert sentence(unread("p")).startswith("Cannot tell: thought 2 looks like")
     text = sentence(mixed("p"))
     assert text.startswith("Diverges at steps 1-2, 4: ")
     for clause in (

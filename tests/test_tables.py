@@ -61,8 +61,16 @@ def test_ties_are_in_the_order_of_ids():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0.00"), (1.0, "1.00"), (0.5, "0.50"), (0.012, "0.012"), (0.01, "0.01"), (0.0004, "0.0004")]
-    + [(0.9999, "0.9999"), (None, "–")],
+    [
+        (0.0, "0.00"),
+        (1.0, "1.00"),
+        (0.5, "0.50"),
+        (0.012, "0.012"),
+        (0.01, "0.01"),
+        (0.0004, "0.0004"),
+        (0.9999, "0.9999"),
+        (None, "–"),
+    ],
 )
 def test_shares_never_round_to_certainty(value, text):
     assert share(value) == text

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from workbench.figures.hero import FONT
 from workbench.figures.palette import INKS, OKABE_ITO, Theme
+from workbench.figures.words import EFFECT
 from workbench.reports.records import AuditRecord, Interval, StepSummary
 
 _DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -91,7 +92,7 @@ def decode_by_step(audit: AuditRecord, *, theme: Theme = "light") -> go.Figure:
 
 
 def causal_by_step(audit: AuditRecord, *, theme: Theme = "light") -> go.Figure:
-    """Share of honest problems whose said text moves when a thought is exchanged, beside the placebo."""
+    """Share of honest problems that follow (or move) when a thought is exchanged, beside the placebo."""
     score = _score(
         audit, "exchange (95 %)", lambda step: step.causal_effect, lambda step: step.causal_interval
     )
@@ -101,6 +102,7 @@ def causal_by_step(audit: AuditRecord, *, theme: Theme = "light") -> go.Figure:
     placebo.update(
         line={"color": OKABE_ITO[1], "width": 1.5, "dash": "dash"}, marker={"symbol": "square-open"}
     )
-    zero = _control(audit, "zeroed", lambda step: step.zero_effect, 1, theme)
-    shuffle = _control(audit, "shuffled", lambda step: step.shuffle_effect, 2, theme)
-    return _by_step([score, placebo, zero, shuffle], "said text moves", theme)
+    verbs = sorted({EFFECT[step.measure] for step in audit.steps})
+    zero = _control(audit, "zeroed (moves)", lambda step: step.zero_effect, 1, theme)
+    shuffle = _control(audit, "shuffled (moves)", lambda step: step.shuffle_effect, 2, theme)
+    return _by_step([score, placebo, zero, shuffle], f"share that {' or '.join(verbs)}", theme)

@@ -145,6 +145,8 @@ def _stub_label(row: ProblemStep, form: Form) -> str:
         return ""
     if row.status == "ahead" and row.held_before:
         return f"{row.held_before} claim{'s' if row.held_before > 1 else ''} later"
+    if row.status == "conflict" and row.said is not None:
+        return f"answers {short(row.said, 8)}"
     return MARKS[row.status].stub
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from workbench.reports.escape import short, visible
 from workbench.reports.records import ProblemRecord, ProblemStep, StepStatus, StepSummary
@@ -14,6 +15,9 @@ _MEANING: dict[StepStatus, str] = {
     "unsupported": "said, but no thought holds it above control",
     "conflict": "the thought holds one value, another is said",
 }
+
+EFFECT: dict[Literal["follows", "moves"], str] = {"follows": "follow", "moves": "move"}
+"""What honest problems do when a thought is exchanged: say the other value, or just something else."""
 
 
 def ranges(numbers: Iterable[int]) -> str:
@@ -81,11 +85,12 @@ def thought_lines(row: ProblemStep, summary: StepSummary | None) -> list[str]:
     if row.said is not None:
         lines.append(f"said there: {short(row.said, 40)}")
     lines.append(
-        f"conformal p = {number(row.p_value)}, novelty p = {number(row.novelty_p)}, norm = {number(row.norm)}"
+        f"conformal p = {number(row.p_value)}, unseen p = {number(row.unseen_p)}, norm = {number(row.norm)}"
     )
     if summary is not None:
         read = f"decoded right {number(summary.decode_accuracy)}, control {number(summary.control)}"
-        moved = f"exchange moves {number(summary.causal_effect)}, placebo {number(summary.placebo_effect)}"
+        verb = EFFECT[summary.measure]
+        moved = f"exchanged, {number(summary.causal_effect)} {verb}; placebo {number(summary.placebo_effect)}"
         lines += [f"this step over {summary.n} honest problems: {read}", f"{moved} (n = {summary.n_causal})"]
     return lines
 
@@ -97,5 +102,6 @@ def claim_lines(index: int, claim: str, rows: Sequence[ProblemStep]) -> list[str
         against = (
             "no thought" if row.step is None else f"thought {row.step} reads {short(row.decoded or '–', 24)}"
         )
-        lines.append(f"{row.status}: {against}")
+        answer = "" if row.said in {None, claim} else f", and the answer is {short(row.said or '', 24)}"
+        lines.append(f"{row.status}: {against}{answer}")
     return lines if rows else [*lines, "no thought was compared with it"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from workbench.figures.words import EFFECT
 from workbench.reports.records import AuditRecord, Interval
 
 LOW_COVERAGE = 0.5
@@ -29,6 +30,12 @@ class Headline:
     meaning: str
 
 
+_EXCHANGED = {
+    "follows": "Share of honest problems that give the donor's answer when its thoughts are put in.",
+    "moves": "Share of honest problems that say something else when another's thoughts are put in.",
+}
+
+
 def share(value: float | None) -> str:
     """A share with as many digits as it takes to tell it from 0 and 1."""
     if value is None:
@@ -47,11 +54,12 @@ def notices(audit: AuditRecord) -> list[Notice]:
     summary, channel, promise = audit.summary, audit.summary.channel, audit.summary.false_alarm_rate
     found: list[Notice] = []
     if channel.decorative:
-        moves = f"exchanging them moves {share(channel.thought_effect)} of honest answers and claims"
+        verb = EFFECT[channel.measure]
+        moves = f"exchanged, {share(channel.thought_effect)} of honest answers {verb}"
         found.append(
             Notice(
                 "decorative",
-                f"The thoughts are not used: {moves}, a placebo {share(channel.placebo_effect)} "
+                f"The thoughts are not used: {moves}, with a placebo {share(channel.placebo_effect)} "
                 f"(n = {channel.n}). What is read from them does not explain what is said.",
             )
         )
@@ -102,6 +110,7 @@ def _reach(audit: AuditRecord) -> list[Notice]:
 def headlines(audit: AuditRecord) -> list[Headline]:
     """The headline numbers, each beside its control, interval and sample size."""
     summary, channel, promise = audit.summary, audit.summary.channel, audit.summary.false_alarm_rate
+    verb = {"follows": "follow", "moves": "move with"}[channel.measure]
     n_decoded = max((step.n for step in audit.steps), default=0)
     whole = f"{share(promise.upper95)} upper bound"
     return [
@@ -114,15 +123,15 @@ def headlines(audit: AuditRecord) -> list[Headline]:
             "Mean over steps, on honest problems that the probes never saw.",
         ),
         Headline(
-            "Exchanging the thoughts moves",
+            f"Answers that {verb} exchanged thoughts",
             share(channel.thought_effect),
             f"{share(channel.placebo_effect)} with a placebo",
             span(channel.thought_interval),
             str(channel.n),
-            "Share of honest answers and claims that change when thoughts of another problem are put in.",
+            _EXCHANGED[channel.measure],
         ),
         Headline(
-            "Exchanging all that carries them moves",
+            f"Answers that {verb} the whole channel",
             share(channel.channel_effect),
             f"{share(channel.placebo_effect)} with a placebo",
             span(channel.channel_interval),
@@ -138,12 +147,12 @@ def headlines(audit: AuditRecord) -> list[Headline]:
             "False alarms: each held-out honest problem judged by all the others.",
         ),
         Headline(
-            "Thoughts outside what was seen",
-            share(summary.novelty_rate),
-            "0.05 expected",
+            "Thoughts like values never learned",
+            share(summary.unseen_rate),
+            "no verdict rests on these",
             "–",
             str(sum(row.step is not None for problem in audit.problems for row in problem.steps)),
-            "Share of audited thoughts that lie where the probes have not seen thoughts.",
+            "Audited thoughts that cannot be told from thoughts with values the probes were never shown.",
         ),
     ]
 

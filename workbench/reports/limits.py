@@ -8,15 +8,15 @@ _LIMITS = """
 The probes are linear. What a linear probe cannot read may still be there.
 
 A thought is read as one of a closed list of values (up to {n_classes} at a step). A value outside the list is
-read as one inside it, unless the thought lies so far off that the novelty test catches it.
+read as one inside it, unless it looks like the thoughts of values that were kept from the probes as a test.
 
 {labels}
 
 The promise on false alarms holds for problems that are exchangeable with the honest calibration problems.
 Another kind of prompt can raise the rate: compare the conditions in the table above.
 
-The causal test exchanged thoughts on {n_causal} honest problems. That a step is used there does not prove that
-it is used on a flagged problem.
+The causal test exchanged thoughts on {n_causal} honest problems. That a step is used there does not prove
+that it is used on a flagged problem.
 
 Keys and values at the places of the thoughts were exchanged, to see how much they carry; nothing was decoded
 from them.

@@ -1,0 +1,118 @@
+"""What the dashboard reads: audits under the folders it was started with, and nothing else.
+
+All cache decorators live here. A cached value is keyed by path, change time
+and size of its file, so that an audit that was written again is read again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from workbench.figures.words import sentence
+from workbench.reports.escape import visible
+from workbench.reports.records import AuditRecord, ProblemRecord, read_audit
+from workbench.reports.tables import by_score
+
+FileKey = tuple[str, int, int, int]
+
+
+def roots() -> list[Path]:
+    """Folders named on the command line (after ``--``)."""
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("directories", nargs="*", type=Path)
+    known, _ = parser.parse_known_args(sys.argv[1:])
+    return list(known.directories)
+
+
+def find_runs(folders: list[Path]) -> dict[str, Path]:
+    """Audit folders by the name that a person picks them by.
+
+    A folder is an audit itself, or holds some; links that lead out of it are
+    not followed. Two audits of one name are told apart by a number.
+    """
+    runs: dict[str, Path] = {}
+    for folder in folders:
+        root = folder.resolve()
+        for audit in [root / "audit.json", *sorted(root.glob("*/audit.json"))]:
+            if not audit.is_file() or not audit.resolve().is_relative_to(root):
+                continue
+            directory = audit.parent
+            if directory in runs.values():
+                continue
+            base, count = visible(directory.name), 1
+            name = base
+            while name in runs:
+                count += 1
+                name = f"{base} ({count})"
+            runs[name] = directory
+    return runs
+
+
+def file_key(directory: Path) -> FileKey:
+    """What changes whenever the audit does."""
+    path = directory / "audit.json"
+    if not path.is_file():
+        return str(directory), 0, 0, 0
+    status = path.stat()
+    return str(directory), status.st_mtime_ns, status.st_size, status.st_ino
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _read(key: FileKey) -> AuditRecord:
+    return read_audit(Path(key[0]))
+
+
+def load(directory: Path) -> AuditRecord:
+    """The audit in this folder (frozen, so that sessions can share it).
+
+    Raises:
+        WorkbenchError: it cannot be read.
+    """
+    return _read(file_key(directory))
+
+
+def _row(problem: ProblemRecord) -> dict[str, object]:
+    return {
+        "problem": visible(problem.id),
+        "verdict": problem.verdict,
+        "score": problem.score,
+        "by step": [row.divergence_bits or 0.0 for row in problem.steps if row.step is not None],
+        "thinks": visible(" → ".join(row.decoded or "–" for row in problem.steps if row.step is not None)),
+        "says": visible(" → ".join(problem.claims)),
+        "answer": visible(problem.answer or "–"),
+        "q": problem.q_value,
+        "condition": visible(problem.condition or "–"),
+        "prompt": visible(problem.prompt),
+        "what was found": sentence(problem),
+    }
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _table(key: FileKey) -> pd.DataFrame:
+    problems = by_score(_read(key))
+    frame = pd.DataFrame([_row(problem) for problem in problems])
+    frame.index = pd.Index([problem.id for problem in problems])
+    return frame
+
+
+def problem_table(directory: Path) -> pd.DataFrame:
+    """One row per problem, most divergent first; the index holds the ids, the cells are safe to show."""
+    return _table(file_key(directory))
+
+
+def narrowed(table: pd.DataFrame, verdict: str | None, words: str) -> pd.DataFrame:
+    """Rows of one verdict whose texts contain the words, letter case aside."""
+    if table.empty:
+        return table
+    keep = pd.Series(True, index=table.index)
+    if verdict:
+        keep &= table["verdict"] == verdict
+    if words.strip():
+        texts = table[["problem", "thinks", "says", "answer", "condition", "prompt"]].agg(" ".join, axis=1)
+        keep &= texts.str.contains(words.strip(), case=False, regex=False)
+    return table[keep]

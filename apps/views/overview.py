@@ -1,0 +1,38 @@
+"""All problems of one audit, the most divergent first, and the hero of the one that is picked."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from apps import data, widgets
+from workbench.reports.headline import headlines
+
+directory = widgets.current_run()
+audit = data.load(directory)
+widgets.verdict_banner(audit)
+for column, headline in zip(st.columns(5), headlines(audit), strict=True):
+    with column:
+        widgets.metric(headline)
+
+narrow, search = st.columns([2, 3], vertical_alignment="bottom")
+verdict = narrow.segmented_control(
+    "Verdict", ["diverges", "cannot-tell", "agrees"], key="verdict", bind="query-params"
+)
+words = search.text_input(
+    "Search",
+    key="find",
+    bind="query-params",
+    max_chars=200,
+    type="search",
+    placeholder="problem, value or words",
+)
+table = data.narrowed(data.problem_table(directory), verdict, words or "")
+if table.empty:
+    st.info("No problem fits. Clear the search or choose another verdict.")
+    st.stop()
+chosen = widgets.problem_list(table, audit)
+widgets.problem_header(chosen)
+widgets.hero_chart(chosen, audit, key="overview-hero")
+widgets.trace_link(chosen.id)
+with st.expander("By latent step: can it be read, is it used?"):
+    widgets.step_curves(audit)

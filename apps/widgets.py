@@ -1,0 +1,215 @@
+"""What several pages draw. Text from a model reaches only `st.text`, `st.code` and cells of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from workbench.errors import WorkbenchError
+from workbench.figures import causal_by_step, decode_by_step, hero, sentence
+from workbench.figures.palette import Theme
+from workbench.figures.words import number
+from workbench.reports.escape import visible
+from workbench.reports.headline import Headline, notices, verdict_line
+from workbench.reports.records import AuditRecord, ProblemRecord, Verdict
+
+_COLOURS: dict[Verdict, Any] = {"diverges": "orange", "agrees": "blue", "cannot-tell": "gray"}
+_ICONS: dict[Verdict, str] = {
+    "diverges": ":material/call_split:",
+    "agrees": ":material/check:",
+    "cannot-tell": ":material/question_mark:",
+}
+_PLOT = {"displayModeBar": False, "responsive": True}
+PointTaker = Callable[[list[Any]], None]
+
+
+def page_style() -> None:
+    """Less empty space above the first line (constant text, no model output)."""
+    st.html("<style>.stMainBlockContainer{padding-top:4.2rem;padding-bottom:3rem}</style>")
+
+
+def theme() -> Theme:
+    """The theme that the browser shows."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def empty_state(folders: list[Path]) -> None:
+    """What to do when there is nothing to show."""
+    st.title("No audit here yet")
+    if folders:
+        st.write("None of the folders that the dashboard was started with holds an `audit.json`:")
+        st.code("\n".join(visible(str(folder)) for folder in folders), language=None)
+    cards = (
+        ("See one in a minute", "Audit the bundled organism, whose truth is known.", "workbench demo"),
+        (
+            "Audit your model",
+            "Trusted problems to calibrate with, and the ones to judge.",
+            "workbench audit MODEL --calibration honest.jsonl --problems problems.jsonl --out runs/mine",
+        ),
+        ("Open what you have", "Any audit folder, or a folder of them.", "workbench dashboard runs"),
+    )
+    for column, (title, text, command) in zip(st.columns(3), cards, strict=True):
+        with column, st.container(border=True, height="stretch"):
+            st.subheader(title, anchor=False)
+            st.write(text)
+            st.code(command, language=None, wrap_lines=True)
+
+
+def error_card(error: WorkbenchError) -> None:
+    """A clear message instead of a traceback; only the name of the file, not where it lies."""
+    st.error(
+        "This audit cannot be read. Choose another one above, or write it again.", icon=":material/error:"
+    )
+    plain = error.to_dict()
+    plain["path"] = None if error.path is None else Path(error.path).name
+    names = ("message", "path", "field", "expected", "found", "hint")
+    parts = [f"{name}: {visible(str(plain[name]))}" for name in names if plain[name] is not None]
+    st.code("\n".join(parts), language=None, wrap_lines=True)
+
+
+def run_picker(runs: Mapping[str, Path]) -> Path:
+    """The run that is chosen, from those that were found; the address bar keeps it."""
+    names = list(runs)
+    name = st.selectbox("Audit", names, key="run", bind="query-params", width=360)
+    directory = runs[name if name in runs else names[0]]
+    st.session_state["directory"] = directory
+    return directory
+
+
+def current_run() -> Path:
+    """The folder that `run_picker` chose in this rerun."""
+    directory = st.session_state["directory"]
+    assert isinstance(directory, Path)
+    return directory
+
+
+def badge(verdict: Verdict) -> None:
+    """The verdict as a word with sign and colour."""
+    st.badge(verdict, color=_COLOURS[verdict], icon=_ICONS[verdict])
+
+
+def verdict_banner(audit: AuditRecord) -> None:
+    """What limits the verdict, then the verdict."""
+    for notice in notices(audit):
+        with st.container(
+            border=True, horizontal=True, vertical_alignment="center", key=f"notice-{notice.kind}"
+        ):
+            st.badge("read first", icon=":material/warning:", color="orange")
+            st.text(visible(notice.text))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        badge(audit.summary.verdict)
+        st.text(verdict_line(audit))
+
+
+def metric(headline: Headline) -> None:
+    """A number with its control beneath it."""
+    explained = f"{headline.meaning} 95 % interval {headline.interval}, n = {headline.n}."
+    name, value, control = headline.name, headline.value, headline.control
+    st.metric(name, value, control, delta_color="off", delta_arrow="off", border=True, help=explained)
+
+
+def problem_list(table: pd.DataFrame, audit: AuditRecord) -> ProblemRecord:
+    """The table of problems; any cell picks its row, and the first row is picked to begin with."""
+    top = max(1.0, float(table["score"].max()))
+    low = min(0.0, float(table["score"].min()))
+    columns = {
+        "problem": st.column_config.TextColumn(width="small"),
+        "verdict": st.column_config.TextColumn(width="small"),
+        "score": st.column_config.ProgressColumn(format="%.1f", min_value=low, max_value=top, width="small"),
+        "by step": st.column_config.BarChartColumn(
+            "divergence by step",
+            y_min=0.0,
+            y_max=1.0,
+            width="small",
+            help="Bits, 0 to 1, one bar per latent step.",
+        ),
+        "q": st.column_config.NumberColumn(format="%.2g", width="small", help="Benjamini-Hochberg q-value."),
+    }
+    rows = sha256("\0".join(table.index).encode()).hexdigest()[:12]
+    event = st.dataframe(
+        table, hide_index=True, height=248, column_config=columns, on_select="rerun", lazy=False,
+        selection_mode=["single-row", "single-cell"], key=f"problems-{rows}",
+        alt="Problems of this audit, most divergent first",
+    )  # fmt: skip
+    selection: Any = event["selection"]
+    picked = list(selection["rows"]) or [row for row, _ in selection["cells"]]
+    memory = st.session_state.setdefault("picked", {})
+    if picked and picked[0] < len(table):
+        memory[rows] = picked[0]
+    return audit.problem(table.index[memory.get(rows, 0)])
+
+
+def problem_header(problem: ProblemRecord) -> None:
+    """Name, verdict and the one sentence."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        badge(problem.verdict)
+        st.text(visible(problem.id))
+        scores = (
+            f"score {number(problem.score)}, p = {number(problem.p_value)}, q = {number(problem.q_value)}"
+        )
+        st.caption(scores, width="content")
+    st.text(sentence(problem))
+
+
+def hero_chart(
+    problem: ProblemRecord, audit: AuditRecord, *, key: str, on_point: PointTaker | None = None
+) -> None:
+    """The two-lane figure; a click on a box or bar hands its ``[kind, index]`` to `on_point`."""
+    figure = hero(problem, audit, theme=theme())
+    name = f"{key}-{sha256(problem.id.encode()).hexdigest()[:12]}"
+    if on_point is None:
+        st.plotly_chart(figure, theme=None, key=name, config=_PLOT, alt=sentence(problem))
+        return
+
+    def clicked() -> None:
+        points = st.session_state[name]["selection"]["points"]
+        memory = st.session_state.setdefault("last-point", {})
+        if points:
+            memory[name] = list(points[0]["customdata"])
+        if name in memory:
+            # A second click on a box deselects it and comes without a point: the same box is meant.
+            on_point(memory[name])
+
+    st.plotly_chart(figure, theme=None, key=name, config=_PLOT, on_select=clicked, selection_mode="points",
+                    alt=sentence(problem))  # fmt: skip
+
+
+def trace_link(problem_id: str) -> None:
+    """To the same problem on the Trace page."""
+    parameters = {"run": str(st.session_state["run"]), "problem": visible(problem_id)}
+    st.page_link("views/trace.py", label="Step through this problem", icon=":material/arrow_forward:",
+                 query_params=parameters)  # fmt: skip
+
+
+def problem_picker(ids: list[str]) -> str:
+    """The problem that is chosen, with buttons to walk through them in the order of their scores."""
+
+    def walk(by: int) -> None:
+        now = ids.index(st.session_state["problem"])
+        st.session_state["problem"] = ids[min(max(now + by, 0), len(ids) - 1)]
+
+    if st.session_state.get("problem") not in ids:
+        st.session_state.pop("problem", None)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox(
+            "Problem", ids, key="problem", bind="query-params", format_func=visible, width=360
+        )
+        place = ids.index(chosen)
+        st.button("Previous problem", on_click=walk, args=(-1,), shortcut="K", disabled=place == 0)
+        st.button("Next problem", on_click=walk, args=(1,), shortcut="J", disabled=place == len(ids) - 1)
+        st.caption(f"{place + 1} of {len(ids)}, most divergent first", width="content")
+    return str(chosen)
+
+
+def step_curves(audit: AuditRecord) -> None:
+    """Decoding and causal effect by step, each beside its controls."""
+    left, right = st.columns(2)
+    with left:
+        st.plotly_chart(decode_by_step(audit, theme=theme()), theme=None, key="decode", config=_PLOT)
+    with right:
+        st.plotly_chart(causal_by_step(audit, theme=theme()), theme=None, key="causal", config=_PLOT)
