@@ -200,7 +200,8 @@ def read_bounded(path: Path, root: Path, size: int) -> bytes:
     except OSError as error:
         raise _unreadable(path, error) from error
     finally:
-        os.close(handle)
+        with suppress(OSError):  # the bytes are already here
+            os.close(handle)
 
 
 def _unreadable(path: Path, error: OSError) -> WorkbenchError:

@@ -44,7 +44,8 @@ class FolderLock:
         """Give the lock back; safe to call twice."""
         if self._lock.is_locked:
             self._tell("")
-            self._lock.release()
+            with disk_errors(self._path):
+                self._lock.release()
 
     def _tell(self, holder: str) -> None:
         with suppress(OSError):  # the note is a courtesy: the lock is what counts
