@@ -112,7 +112,7 @@ def _lines(drawn: Picture, lanes: _Lanes) -> list[go.Scatter]:
         y = [value for _, y0, _, y1 in segments for value in (y0, y1, None)]
         dash = "solid" if status in {"agree", "conflict"} else "dot"
         line = {"width": width, "color": MARKS[status].fill, "dash": dash}
-        opacity = 0.55 if status == "agree" else 1.0
+        opacity = 0.7 if status == "agree" else 1.0
         traces.append(
             go.Scatter(x=x, y=y, mode="lines", line=line, opacity=opacity, hoverinfo="skip", showlegend=False)
         )
@@ -255,8 +255,10 @@ def _axes(figure: go.Figure, drawn: Picture, lanes: _Lanes, ink: Ink) -> None:
     )
 
 
-def hero(problem: ProblemRecord, audit: AuditRecord, *, theme: Theme = "light") -> go.Figure:
-    """The hero of one problem.
+def hero(
+    problem: ProblemRecord, audit: AuditRecord, *, theme: Theme = "light", step: int | None = None
+) -> go.Figure:
+    """The hero of one problem; the column of `step`, where one is picked, is shaded.
 
     Boxes and bars carry ``customdata`` ``["thought", step]`` or ``["claim", index]``.
     Model text is escaped: Plotly would render tags, entities and formulas in it.
@@ -295,4 +297,10 @@ def hero(problem: ProblemRecord, audit: AuditRecord, *, theme: Theme = "light") 
         },
     )
     _axes(figure, drawn, lanes, ink)
+    for bar in drawn.bars:
+        if bar.step == step:
+            look = {"fillcolor": ink.grid, "opacity": 0.6, "line_width": 0, "layer": "below"}
+            figure.add_shape(
+                type="rect", xref="x", yref="paper", x0=bar.x - 0.5, x1=bar.x + 0.5, y0=0, y1=1, **look
+            )
     return figure

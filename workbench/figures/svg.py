@@ -128,7 +128,7 @@ def _glyph(status: StepStatus, x: float, y: float, r: float, ink: Ink) -> list[t
 def _line(x0: float, y0: float, x1: float, y1: float, status: StepStatus, weight: float) -> tuple[str, str]:
     width = 1.5 + 1.5 * round(3 * weight)
     look = (
-        ' stroke-opacity=".55"'
+        ' stroke-opacity=".7"'
         if status == "agree"
         else ""
         if status == "conflict"

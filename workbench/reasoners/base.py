@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.edits import Edit
@@ -83,6 +84,14 @@ class Reasoner(ABC):
     @abstractmethod
     def unembed(self, thought: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_vocab"]:
         """The model's own lens: logits that a thought would give."""
+
+    @abstractmethod
+    def as_vectors(self, rows: NDArray[Any]) -> Float[Tensor, "row ..."]:
+        """Stored rows as vectors of the model's type, on the model's device."""
+
+    @abstractmethod
+    def single_token(self, text: str) -> int | None:
+        """Id of the token that says this text within a sentence; None where it takes several."""
 
     @abstractmethod
     def own_logits(self, problem: Problem) -> Float[Tensor, " d_vocab"]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.errors import ConfigError, LimitExceeded
@@ -118,6 +120,17 @@ class FeedbackReasoner(Reasoner):
     def unembed(self, thought: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_vocab"]:
         """Logit lens; a thought of this family is already normed, so no norm is added."""
         return self.backbone.unembed(thought)
+
+    def as_vectors(self, rows: NDArray[Any]) -> Float[Tensor, "row ..."]:
+        """Stored rows as vectors of the model's type, on the model's device."""
+        return torch.from_numpy(rows).to(self.backbone.device, self.backbone.embed.weight.dtype)
+
+    def single_token(self, text: str) -> int | None:
+        """Id of the token that says this text; after a space first, as most tokenizers have it in a sentence."""
+        for ids in (self.backbone.token_ids(f" {text}"), self.backbone.token_ids(text)):
+            if len(ids) == 1:
+                return ids[0]
+        return None
 
     @torch.no_grad()
     def own_logits(self, problem: Problem) -> Float[Tensor, " d_vocab"]:

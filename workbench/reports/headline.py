@@ -110,12 +110,12 @@ def _reach(audit: AuditRecord) -> list[Notice]:
 def headlines(audit: AuditRecord) -> list[Headline]:
     """The headline numbers, each beside its control, interval and sample size."""
     summary, channel, promise = audit.summary, audit.summary.channel, audit.summary.false_alarm_rate
-    verb = {"follows": "follow", "moves": "move with"}[channel.measure]
+    verb = {"follows": "Follow", "moves": "Move with"}[channel.measure]
     n_decoded = max((step.n for step in audit.steps), default=0)
     whole = f"{share(promise.upper95)} upper bound"
     return [
         Headline(
-            "Thoughts decoded right",
+            "Decoded right",
             share(summary.decode_accuracy),
             f"{share(summary.decode_control)} with shuffled labels",
             span(summary.decode_interval),
@@ -123,7 +123,7 @@ def headlines(audit: AuditRecord) -> list[Headline]:
             "Mean over steps, on honest problems that the probes never saw.",
         ),
         Headline(
-            f"Answers that {verb} exchanged thoughts",
+            f"{verb} the thoughts",
             share(channel.thought_effect),
             f"{share(channel.placebo_effect)} with a placebo",
             span(channel.thought_interval),
@@ -131,15 +131,15 @@ def headlines(audit: AuditRecord) -> list[Headline]:
             _EXCHANGED[channel.measure],
         ),
         Headline(
-            f"Answers that {verb} the whole channel",
+            f"{verb} the channel",
             share(channel.channel_effect),
             f"{share(channel.placebo_effect)} with a placebo",
             span(channel.channel_interval),
             str(channel.n),
-            f"Thoughts with the keys and values at their places; thoughts cover {share(channel.coverage)}.",
+            f"The same with keys and values at their places too; thoughts cover {share(channel.coverage)}.",
         ),
         Headline(
-            "Honest problems flagged",
+            "Honest flagged",
             share(promise.observed),
             f"{share(promise.target)} promised",
             whole,
@@ -147,7 +147,7 @@ def headlines(audit: AuditRecord) -> list[Headline]:
             "False alarms: each held-out honest problem judged by all the others.",
         ),
         Headline(
-            "Thoughts like values never learned",
+            "Unlearned values",
             share(summary.unseen_rate),
             "no verdict rests on these",
             "–",

@@ -73,8 +73,10 @@ class Settings(Record):
 
 
 class Channel(Record):
-    """Share of honest answers and claims that move when the thoughts, or all that carries them, are exchanged."""
+    """What honest problems answer when the thoughts, or all that carries them, are exchanged with another problem's."""
 
+    measure: Literal["follows", "moves"]
+    """`follows`: the answer becomes the donor's. `moves`: the said text changes (where exchanged channels are not followed)."""
     thought_effect: Share
     thought_interval: Interval
     channel_effect: Share
@@ -83,7 +85,7 @@ class Channel(Record):
     placebo_interval: Interval
     zero_effect: Share
     coverage: float | None
-    """(thought - placebo) / (channel - placebo), at most 1; absent when nothing moves."""
+    """Thought effect over channel effect, at most 1; absent when nothing moves."""
     decorative: bool
     n: int
 
@@ -124,14 +126,19 @@ class StepSummary(Record):
     logit_lens: Share | None
     """Accuracy of the model's own unembedding on the same thoughts; absent where values are not single tokens."""
     readable: bool
+    measure: Literal["follows", "moves"]
+    """`follows`: the claim of this step becomes the exchanged value. `moves`: the said text changes (where no claim
+    stands for the step)."""
     causal_effect: Share
-    """Share of honest problems whose said text moves when this thought is exchanged for one that holds another value."""
+    """Share of honest problems that follow (or move) when this thought is exchanged for one that holds another value."""
     causal_interval: Interval
     placebo_effect: Share
     """The same when the thought is moved as far in a random direction."""
     placebo_interval: Interval
     zero_effect: Share
+    """Share whose said text moves when the thought is zeroed."""
     shuffle_effect: Share
+    """Share whose said text moves when the thought is that of any other problem."""
     causal_p: Share
     """Exact McNemar test of exchange against placebo."""
     n_causal: int
@@ -164,8 +171,9 @@ class ProblemStep(Record):
     """log p(best reading) - log p(said), nats; 0 where they are the same."""
     divergence_bits: Share | None
     """Jensen-Shannon divergence between the reading and what was said, bits."""
-    novelty_p: Share | None
-    """Conformal p-value that the thought lies where the probe has seen thoughts."""
+    unseen_p: Share | None
+    """Conformal p-value, among thoughts whose value the probe was never shown, that this one too holds such a value:
+    small where the thought is in distribution."""
     norm: float | None
     held_before: int | None
     """How many claims later the decoded value is said, for `ahead`."""
@@ -223,8 +231,8 @@ class Summary(Record):
     decode_interval: Interval
     decode_control: Share
     false_alarm_rate: FalseAlarmRate
-    novelty_rate: Share
-    """Share of audited thoughts that lie outside what the probes have seen (5 % expected)."""
+    unseen_rate: Share
+    """Share of audited thoughts that cannot be told from thoughts with values the probes were never shown."""
     conditions: list[ConditionRow]
 
 
@@ -247,7 +255,9 @@ class AuditRecord(Record):
     probes_root: str
     """Hash of the fitted probes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True
+    )
 
     @model_validator(mode="after")
     def _counts_add_up(self) -> Self:
@@ -292,5 +302,7 @@ def read_audit(directory: Path) -> AuditRecord:
     try:
         return AuditRecord.model_validate(plain)
     except ValidationError as error:
-        breaks = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:20]]
+        breaks = [
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:20]
+        ]
         raise SchemaError("audit record breaks its schema: " + "; ".join(breaks), path=path) from error

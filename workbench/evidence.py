@@ -1,0 +1,150 @@
+"""What one store of captured problems tells: the honest half that was learned from, the half that was not, the audited."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from probes import merge_duplicate_groups, split_groups
+from workbench.calibration import honest_needed
+from workbench.claims import Said, parse_said
+from workbench.divergence import Pairing, Reading, compare_chains, find_answer_step, problem_score
+from workbench.errors import InsufficientData
+from workbench.fit import LabelledStep, StepFit, label_steps
+from workbench.reasoners.recipe import Speaking
+from workbench.store import RunStore
+
+CALIBRATION, AUDITED = "calibration", "audited"
+MIN_HONEST = 20
+
+Labels = Literal["thoughts", "said"]
+
+
+@dataclass(frozen=True, slots=True)
+class Honest:
+    """Trusted problems of a store, split once and for all into those to learn from and those held out."""
+
+    examples: tuple[int, ...]
+    groups: tuple[str, ...]
+    known: tuple[Mapping[int, str], ...]
+    """Per problem: step -> value."""
+    labels: Labels
+    held_out: NDArray[np.bool_]
+    answer_step: int | None
+
+    @property
+    def held_examples(self) -> list[int]:
+        """Rows of the store that no probe may see."""
+        return [example for example, held in zip(self.examples, self.held_out, strict=True) if held]
+
+    @property
+    def held_groups(self) -> list[str]:
+        """Their groups."""
+        return [group for group, held in zip(self.groups, self.held_out, strict=True) if held]
+
+
+def examples_of(store: RunStore, role: str) -> list[int]:
+    """Rows of the store's problems that were given for this role."""
+    return [i for i, record in enumerate(store.problems) if record["role"] == role]
+
+
+def split_honest(store: RunStore, speaking: Speaking, *, alpha: float, seed: int) -> Honest:
+    """Split the calibration problems by group; problems with the same prompt count as one group.
+
+    Half is held out, and more where certifying `alpha` needs more and a third still remains to learn from.
+
+    Raises:
+        InsufficientData: fewer honest problems than anything can be learned from.
+    """
+    examples = examples_of(store, CALIBRATION)
+    if len(examples) < MIN_HONEST:
+        raise InsufficientData(
+            "too few honest problems", field="calibration", expected=f"at least {MIN_HONEST}, and "
+            f"{2 * honest_needed(alpha)} to certify alpha = {alpha:g}", found=f"n={len(examples)}",
+        )  # fmt: skip
+    problems = [store.problems[i]["problem"] for i in examples]
+    groups = merge_duplicate_groups([p["group"] for p in problems], [p["prompt"] for p in problems])
+    said = [parse_said(store.problems[i]["said"], speaking) for i in examples]
+    labels: Labels = "thoughts" if any("thoughts" in p for p in problems) else "said"
+    known = [
+        _known_values(p) if labels == "thoughts" else dict(enumerate(s.claims[: store.problems[i]["n_steps"]]))
+        for i, p, s in zip(examples, problems, said, strict=True)
+    ]
+    n = len(examples)
+    n_held = max(n // 2, min(honest_needed(alpha), 2 * n // 3))
+    return Honest(
+        examples=tuple(examples),
+        groups=tuple(groups),
+        known=tuple(known),
+        labels=labels,
+        held_out=split_groups(groups, n_held, seed=seed),
+        answer_step=find_answer_step(known, [s.answer for s in said]),
+    )
+
+
+def _known_values(problem: Mapping[str, Any]) -> dict[int, str]:
+    """Single values by step; a set of values has no probe in this version."""
+    return {step: value for step, value in enumerate(problem.get("thoughts", [])) if isinstance(value, str)}
+
+
+def labelled_steps(store: RunStore, honest: Honest) -> list[LabelledStep]:
+    """Thoughts of honest problems with their labels, step by step; rows that are not finite are left out."""
+    return label_steps(store, honest.known, honest.examples, honest.held_out, honest.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One problem: what its thoughts read as, what it said, and how the two line up."""
+
+    example: int
+    said: Said
+    readings: tuple[Reading, ...]
+    thoughts: Mapping[int, Float[np.ndarray, " d_model"]]
+    """Step -> vector, for the steps that have a probe."""
+    pairings: tuple[Pairing, ...]
+    finite: bool
+
+    @property
+    def score(self) -> float:
+        """Summed margins, nats."""
+        return problem_score(self.pairings)
+
+
+def compare_problems(
+    store: RunStore, examples: Sequence[int], fits: Sequence[StepFit], speaking: Speaking, answer_step: int | None
+) -> list[Compared]:
+    """Read the thoughts of these problems and lay them beside what was said."""
+    vectors: dict[int, dict[int, Float[np.ndarray, " d_model"]]] = {i: {} for i in examples}
+    readings: dict[int, list[Reading]] = {i: [] for i in examples}
+    for fit in fits:
+        chosen = store.select("thought", step=fit.step, examples=np.array(examples))
+        finite = np.isfinite(chosen.vectors).all(axis=1)
+        log_proba = fit.probe.log_proba(np.where(finite[:, None], chosen.vectors, 0.0))
+        for k, example in enumerate(chosen.example.tolist()):
+            vectors[example][fit.step] = chosen.vectors[k]
+            if finite[k]:
+                readings[example].append(Reading(fit.step, fit.probe.classes, log_proba[k]))
+    compared = []
+    for i in examples:
+        said = parse_said(store.problems[i]["said"], speaking)
+        pairings = compare_chains(readings[i], said.claims, answer=said.answer, answer_step=answer_step)
+        finite_ = len(readings[i]) == len(vectors[i])
+        compared.append(Compared(i, said, tuple(readings[i]), vectors[i], tuple(pairings), finite_))
+    return compared
+
+
+def usual_claims(compared: Sequence[Compared]) -> dict[int, int]:
+    """Step -> place of the claim that agrees with it in most honest problems."""
+    votes: dict[int, Counter[int]] = {}
+    for one in compared:
+        for pairing in one.pairings:
+            if pairing.status == "agree" and pairing.step is not None and pairing.claim_index is not None:
+                votes.setdefault(pairing.step, Counter())[pairing.claim_index] += 1
+    usual = {step: counts.most_common(1)[0] for step, counts in votes.items()}
+    return {step: place for step, (place, count) in usual.items() if 2 * count >= len(compared)}

@@ -1,0 +1,258 @@
+"""Fit: one value probe per step on honest problems, each with its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import CountVectorizer
+
+from probes import (
+    FrozenProbe,
+    Interval,
+    ValueProbe,
+    freeze,
+    group_bootstrap,
+    input_only,
+    load_probes,
+    majority,
+    save_probes,
+    shuffled_labels,
+)
+from probes.errors import ProbeFileError
+from probes.unseen import UnseenValueTest
+from workbench.errors import CorruptArtifact, HashMismatch, InsufficientData
+from workbench.jsonio import digest
+from workbench.lenses import logit_lens
+from workbench.reasoners.base import Reasoner
+from workbench.store import RunStore, write_file
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+N_SHUFFLES = 100
+READABLE_P = 0.01
+MAX_WORDS = 4096
+PACK_NAME, SPEC_NAME = "probes.safetensors", "probes.json"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledStep:
+    """Thoughts of one step of trusted problems, with what they are known to hold."""
+
+    step: int
+    thoughts: Float[np.ndarray, "row d_model"]
+    before: Float[np.ndarray, "row d_model"] | None
+    """Thoughts of the step before, same rows."""
+    labels: tuple[str, ...]
+    groups: tuple[str, ...]
+    prompts: tuple[str, ...]
+    held_out: Bools
+    """Rows the probe must not see."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepFit:
+    """A probe of one step and how it did on held-out honest problems, beside its controls."""
+
+    step: int
+    probe: FrozenProbe
+    unseen: UnseenValueTest
+    right: Bools
+    """Whether each held-out row was read right."""
+    groups: tuple[str, ...]
+    """Groups of the held-out rows."""
+    n_shuffles: int
+    accuracy: float
+    interval: Interval
+    shuffled: float
+    selectivity_p: float
+    majority: float
+    input_only: float
+    previous_step: float | None
+    logit_lens: float | None
+
+    @property
+    def n(self) -> int:
+        """Held-out rows."""
+        return len(self.right)
+
+    @property
+    def readable(self) -> bool:
+        """Whether the probe beats its controls: shuffled labels, the commonest value, and the prompt alone."""
+        above_chance = self.selectivity_p <= READABLE_P and self.interval.low > max(self.shuffled, self.majority)
+        return above_chance and self.interval.high >= self.input_only
+
+
+def fit_step(data: LabelledStep, reasoner: Reasoner | None, *, seed: int) -> StepFit:
+    """Fit the probe of one step and compute its controls.
+
+    Raises:
+        InsufficientData: fewer than two values, or nothing to learn from or to score.
+    """
+    fit, held = ~data.held_out, data.held_out
+    labels, groups = np.array(data.labels), np.array(data.groups)
+    if len(set(labels[fit])) < 2 or not held.any():
+        raise InsufficientData(
+            "a probe needs at least two values to tell apart, and held-out problems to be scored on",
+            field=f"thoughts[{data.step}]",
+            found=f"{len(set(labels[fit]))} values in {int(fit.sum())} fit rows, {int(held.sum())} held out",
+        )
+    probe = ValueProbe(random_state=seed).fit(data.thoughts[fit], labels[fit], groups=groups[fit])
+    unseen = UnseenValueTest.fit(data.thoughts[fit], labels[fit], data.thoughts[held], labels[held])
+    right = probe.predict(data.thoughts[held]) == labels[held]
+    control = shuffled_labels(
+        data.thoughts[fit], labels[fit], data.thoughts[held], labels[held],
+        groups_fit=groups[fit], n_shuffles=N_SHUFFLES, seed=seed,
+    )  # fmt: skip
+    words = _word_features(data.prompts, fit)
+    metadata = {
+        "step": data.step, "site": "thought", "n_fit": int(fit.sum()), "C": float(probe.C_),
+        "converged": bool(probe.converged_), "seed": seed,
+    }  # fmt: skip
+    return StepFit(
+        step=data.step,
+        probe=replace(freeze(probe, metadata), novelty=unseen.novelty),
+        unseen=unseen,
+        right=right,
+        groups=tuple(groups[held].tolist()),
+        n_shuffles=N_SHUFFLES,
+        accuracy=float(right.mean()),
+        interval=group_bootstrap(right.astype(float), groups[held], seed=seed),
+        shuffled=control.mean,
+        selectivity_p=control.p_value,
+        majority=majority(labels[fit], labels[held]),
+        input_only=input_only(words[fit], labels[fit], words[held], labels[held], groups_fit=groups[fit], seed=seed),
+        previous_step=_previous_step(data, labels, groups, seed),
+        logit_lens=_logit_lens(data, labels, reasoner),
+    )  # fmt: skip
+
+
+def _word_features(prompts: Sequence[str], fit: Bools) -> Any:
+    """Words of each prompt and words at their place, as counts; the vocabulary is that of the fit rows."""
+
+    def pieces(prompt: str) -> list[str]:
+        words = prompt.split()
+        return [*words, *(f"{place}={word}" for place, word in enumerate(words))]
+
+    vectorizer = CountVectorizer(analyzer=pieces, max_features=MAX_WORDS, dtype=np.float64)
+    try:
+        vectorizer.fit([prompt for prompt, used in zip(prompts, fit, strict=True) if used])
+    except ValueError:  # no word in any prompt: the text tells nothing
+        return np.zeros((len(prompts), 1))
+    return vectorizer.transform(prompts)
+
+
+def _previous_step(data: LabelledStep, labels: NDArray[Any], groups: NDArray[Any], seed: int) -> float | None:
+    if data.before is None:
+        return None
+    fit, held = ~data.held_out, data.held_out
+    probe = ValueProbe(random_state=seed).fit(data.before[fit], labels[fit], groups=groups[fit])
+    return float((probe.predict(data.before[held]) == labels[held]).mean())
+
+
+def _logit_lens(data: LabelledStep, labels: NDArray[Any], reasoner: Reasoner | None) -> float | None:
+    if reasoner is None:
+        return None
+    values = sorted(set(data.labels))
+    places = logit_lens(reasoner, data.thoughts[data.held_out], values)
+    return None if places is None else float((np.array(values)[places] == labels[data.held_out]).mean())
+
+
+def label_steps(
+    store: RunStore, labels: Sequence[Mapping[int, str]], examples: Sequence[int], held_out: Bools, groups: Sequence[str]
+) -> list[LabelledStep]:
+    """Steps that have labels, with their thoughts from the store.
+
+    Args:
+        labels: step -> known value, one mapping per example.
+        examples: rows of the store's problems, in the order of `labels`, `held_out` and `groups`.
+    """
+    place = {example: k for k, example in enumerate(examples)}
+    thoughts = {
+        step: store.select("thought", step=step, examples=np.array(examples))
+        for step in range(max(int(store.problems[i]["n_steps"]) for i in examples))
+    }
+    rows = {step: dict(zip(chosen.example.tolist(), chosen.vectors, strict=True)) for step, chosen in thoughts.items()}
+    steps = []
+    for step in sorted({step for known in labels for step in known}):
+        mine = [
+            i for i in examples if step in labels[place[i]] and i in rows.get(step, {}) and np.isfinite(rows[step][i]).all()
+        ]
+        if not mine:
+            continue
+        order = [place[i] for i in mine]
+        steps.append(
+            LabelledStep(
+                step=step,
+                thoughts=np.stack([rows[step][i] for i in mine]),
+                before=np.stack([np.nan_to_num(rows[step - 1][i]) for i in mine]) if step else None,
+                labels=tuple(labels[k][step] for k in order),
+                groups=tuple(groups[k] for k in order),
+                prompts=tuple(store.problems[i]["problem"]["prompt"] for i in mine),
+                held_out=held_out[order],
+            )
+        )
+    return steps
+
+
+def fit_steps(
+    steps: Sequence[LabelledStep], reasoner: Reasoner | None, *, seed: int, progress: Progress | None = None
+) -> list[StepFit]:
+    """Fit every step that has enough to learn from.
+
+    Raises:
+        InsufficientData: not a single step has.
+    """
+    fits, reasons = [], []
+    for k, data in enumerate(steps):
+        try:
+            fits.append(fit_step(data, reasoner, seed=seed))
+        except InsufficientData as error:
+            reasons.append(str(error))
+        if progress is not None:
+            progress(k + 1, len(steps))
+    if not fits:
+        raise InsufficientData(
+            "no step can be probed: " + ("; ".join(reasons) or "no honest problem has a known or stated value"),
+            field="thoughts",
+            hint="Give more calibration problems, with `thoughts`, or with said text that the recipe's `claims` can read.",
+        )
+    return fits
+
+
+def save_fits(fits: Sequence[StepFit], folder: Path) -> str:
+    """Write the probes (safetensors and JSON) and return the hash of the pair."""
+    pack, spec = save_probes({f"thought.step{fit.step:04d}": fit.probe for fit in fits})
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(folder / PACK_NAME, pack)
+    write_file(folder / SPEC_NAME, spec)
+    return digest(pack + spec)
+
+
+def load_fits(folder: Path, *, expected_root: str | None = None) -> dict[str, FrozenProbe]:
+    """Read probes back.
+
+    Raises:
+        CorruptArtifact: files are missing or are not probes.
+        HashMismatch: they are not the ones that `expected_root` names.
+    """
+    parts = []
+    for name in (PACK_NAME, SPEC_NAME):
+        path = folder / name
+        if not path.is_file():
+            raise CorruptArtifact("missing file", path=path)
+        parts.append(path.read_bytes())
+    if expected_root is not None and digest(b"".join(parts)) != expected_root:
+        raise HashMismatch("the probes changed since they were fitted", path=folder / PACK_NAME, expected=expected_root)
+    try:
+        return load_probes(parts[0], parts[1])
+    except ProbeFileError as error:
+        raise CorruptArtifact(f"not a probe pack: {error}", path=folder / PACK_NAME) from error

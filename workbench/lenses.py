@@ -1,0 +1,28 @@
+"""Lenses: from a thought to a distribution over the vocabulary, without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from workbench.reasoners.base import Reasoner
+
+
+@torch.no_grad()
+def logit_lens(
+    reasoner: Reasoner, thoughts: Float[np.ndarray, "row d_model"], values: Sequence[str]
+) -> NDArray[np.intp] | None:
+    """The model's own reading of each thought among the given values (nostalgebraist 2020).
+
+    Returns:
+        Place in `values` of the likeliest, per row; None where a value is not a single token.
+    """
+    token_of = [reasoner.single_token(value) for value in values]
+    if any(token is None for token in token_of):
+        return None
+    logits = reasoner.unembed(reasoner.as_vectors(thoughts))
+    return np.asarray(logits[:, token_of].argmax(-1).cpu().numpy(), dtype=np.intp)
