@@ -321,6 +321,18 @@ def test_a_whole_forged_nonfinite_count_is_found_by_verify(store, monkeypatch):
         verify_store(store.parent / "forged")
 
 
+def test_forged_rows_of_other_problems_are_refused(tmp_path, monkeypatch):
+    """A store whose every hash is right, but whose shard 0 talks about the problems of shard 1."""
+    monkeypatch.setattr(
+        "workbench.store.writer._place", lambda shards: [shards[n].record(0) for n in sorted(shards)]
+    )
+    with StoreWriter.open(tmp_path / "forged", config=CONFIG, n_shards=1) as writer:
+        writer.append(0, *chunk(1))
+        writer.seal()
+    with pytest.raises(SchemaError, match="other shards"):
+        RunStore(tmp_path / "forged").select("thought")
+
+
 def test_fault_015_unsealed_journal_flipped_anywhere(tmp_path):
     capture(tmp_path / "run", seal=False)
     path = tmp_path / "run" / "manifest.sqlite"
@@ -371,6 +383,28 @@ def test_fault_018_hostile_manifest(store, text):
 GADGET = (
     b"\x80\x04\x95\x1e\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x02id\x94\x85\x94R\x94."
 )
+
+
+@pytest.mark.parametrize(
+    "value", [b"[" * 900 + b"]" * 900, b'{"a":' * 400 + b"1" + b"}" * 400, b"123456789012345678"]
+)
+def test_fault_018_hostile_config_inside_a_manifest(store, value):
+    whole = (store / "manifest.json").read_bytes()
+    put(store / "manifest.json", whole.replace(b'"organism:liar"', value))
+    with pytest.raises(IntegrityError):
+        RunStore(store)
+
+
+def test_manifest_that_is_not_text_or_too_large(store, monkeypatch):
+    whole = (store / "manifest.json").read_bytes()
+    put(store / "manifest.json", whole.replace(b"organism", b"organi\xff\xff"))
+    with pytest.raises(CorruptArtifact, match="UTF-8"):
+        RunStore(store)
+    put(store / "manifest.json", whole)
+    monkeypatch.setattr("workbench.store.manifest.MAX_JSON_BYTES", 100)
+    with pytest.raises(LimitExceeded) as caught:
+        RunStore(store)
+    assert caught.value.field == "size"
 
 
 def test_fault_020_pickle_in_place_of_a_shard(store):

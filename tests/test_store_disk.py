@@ -58,6 +58,13 @@ def whole(tmp_path):
     return contents(tmp_path / "whole")
 
 
+@pytest.fixture
+def no_syncs(monkeypatch):
+    """The calls still fail one by one; a process that lives on sees the same files without them."""
+    monkeypatch.setattr(os, "fsync", lambda _handle: None)
+    monkeypatch.setattr("workbench.store.journal._DURABLE", "PRAGMA synchronous = OFF")
+
+
 def every_fault(tmp_path, error: BaseException):
     """Capture with the n-th call failing, for every n until none fails; yields what was raised and where."""
     n = 0
@@ -87,7 +94,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_fault_036_038_disk_fails_at_every_call(tmp_path, whole, number):
+def test_fault_036_038_disk_fails_at_every_call(tmp_path, whole, number, no_syncs):
     kinds = {number: kind for numbers, kind in KINDS for number in numbers}
     faults = 0
     for raised, run in every_fault(tmp_path, OSError(number, os.strerror(number))):
@@ -102,7 +109,7 @@ def test_fault_036_038_disk_fails_at_every_call(tmp_path, whole, number):
     assert faults > 60
 
 
-def test_fault_046_interrupted_at_every_call(tmp_path, whole):
+def test_fault_046_interrupted_at_every_call(tmp_path, whole, no_syncs):
     interrupted = 0
     for raised, run in every_fault(tmp_path, KeyboardInterrupt()):
         assert isinstance(raised, KeyboardInterrupt)
@@ -390,6 +397,59 @@ def test_fault_015_journal_that_is_no_database(tmp_path):
             capture(tmp_path / "run")
         with pytest.raises(CorruptArtifact):
             RunStore(tmp_path / "run")
+
+
+def test_fault_015_journal_rows_of_impossible_types(tmp_path):
+    for statement in (
+        "UPDATE shards SET bytes = 'many'",
+        "UPDATE shards SET n_problems = 1 << 60",
+        "UPDATE shards SET rows = x'5b345d'",
+        "UPDATE problems SET record = x'7b7d'",
+        "UPDATE problems SET position = 'first' WHERE rowid = 1",
+        "UPDATE problems SET position = 7 WHERE rowid = 1",
+        "UPDATE meta SET value = 4 WHERE key = 'n_shards'",
+        "DELETE FROM meta",
+    ):
+        run = tmp_path / str(hash(statement))
+        capture(run, seal=False)
+        database = sqlite3.connect(run / "manifest.sqlite")
+        database.executescript(statement)
+        database.close()
+        with pytest.raises((HashMismatch, CorruptArtifact), match=r"manifest\.sqlite"):
+            capture(run)
+
+
+def test_fault_015_journal_of_an_impossible_number_of_shards(tmp_path):
+    Journal.create(tmp_path, b"{}", -1)
+    with pytest.raises(CorruptArtifact) as caught:
+        StoreWriter.open(tmp_path, config=CONFIG, n_shards=1)
+    assert caught.value.field == "n_shards"
+
+
+def test_fault_040_journal_that_may_not_be_written(tmp_path, whole):
+    with StoreWriter.open(tmp_path / "run", config=CONFIG, n_shards=N_SHARDS) as writer:
+        writer._journal._database.execute("PRAGMA query_only = ON")
+        with pytest.raises(ConfigError, match="cannot write here"):
+            writer.append(0, *chunk(0))
+    writer.close()  # a second goodbye does no harm
+    capture(tmp_path / "run")
+    assert contents(tmp_path / "run") == whole
+
+
+def test_fault_046_interrupted_inside_a_transaction(tmp_path, whole, monkeypatch):
+    def interrupt(*_rows):
+        raise KeyboardInterrupt
+
+    with StoreWriter.open(tmp_path / "run", config=CONFIG, n_shards=N_SHARDS) as writer:
+        writer.append(0, *chunk(0))
+        monkeypatch.setattr("workbench.store.journal.insert_rows", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            writer.append(1, *chunk(1))
+        assert writer.done == {0}
+        assert not writer._journal._database.in_transaction
+    monkeypatch.undo()
+    capture(tmp_path / "run")
+    assert contents(tmp_path / "run") == whole
 
 
 def test_fault_016_journal_of_a_newer_version(tmp_path, monkeypatch):

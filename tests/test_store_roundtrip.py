@@ -277,7 +277,7 @@ def runs(draw):
     return sites, shards
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(runs())
 def test_any_tables_make_the_round_trip(tmp_path_factory, run):
     sites, shards = run
@@ -380,5 +380,5 @@ def test_any_history_ends_in_the_same_store(tmp_path_factory):
     StoreModel.whole = contents(whole)
     StoreModel.folder = lambda _self: tmp_path_factory.mktemp("history")
     machine = StoreModel.TestCase
-    machine.settings = settings(max_examples=60, stateful_step_count=20, deadline=None, derandomize=True)
+    machine.settings = settings(max_examples=30, stateful_step_count=16, deadline=None, derandomize=True)
     machine().runTest()

@@ -135,8 +135,9 @@ def _check_site(spec: SiteSpec, rows: SiteRows) -> SiteRows:
 
 
 def _first_change(address: NDArray[Any]) -> NDArray[np.int64]:
-    """[rows - 1] by how much each address exceeds the one before, in the first column that differs; else 0."""
-    change = np.diff(address.astype(np.int64), axis=0)
+    """[rows - 1] by how much each address exceeds the one before in the first column that differs, else 0."""
+    wide: NDArray[np.int64] = address.astype(np.int64)
+    change = wide[1:] - wide[:-1]
     return np.take_along_axis(change, (change != 0).argmax(axis=1)[:, None], axis=1)[:, 0]
 
 
@@ -158,9 +159,11 @@ def check_address(address: NDArray[Any], *, field: str, path: Path | None = None
 def count_nonfinite(vectors: NDArray[Any]) -> int:
     """Rows of [rows, dim] that hold a NaN or an infinity."""
     # All exponent bits set. Asked of the bits: NumPy's isfinite is many times slower for float16.
-    bits, exponent = (np.uint16, 0x7C00) if vectors.dtype == np.float16 else (np.uint32, 0x7F800000)
-    mask = bits(exponent)
-    return int(((vectors.view(bits) & mask) == mask).any(axis=1).sum())
+    if vectors.dtype == np.float16:
+        odd = (vectors.view(np.uint16) & np.uint16(0x7C00)) == 0x7C00
+    else:
+        odd = (vectors.view(np.uint32) & np.uint32(0x7F800000)) == 0x7F800000
+    return int(odd.any(axis=1).sum())
 
 
 def encode_shard(tables: Sequence[SiteRows]) -> bytes:

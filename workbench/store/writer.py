@@ -16,7 +16,7 @@ from typing import Any, Self, final
 from workbench.errors import ConfigError, InsufficientData, SchemaError
 from workbench.jsonio import canonical_json, digest, parse_json
 from workbench.store.files import make_folder, sweep_temps, write_file
-from workbench.store.journal import Journal, ProblemRow, ShardRow, image
+from workbench.store.journal import Journal, image
 from workbench.store.locking import FolderLock
 from workbench.store.manifest import (
     JOURNAL_NAME,
@@ -30,6 +30,7 @@ from workbench.store.manifest import (
     shard_name,
 )
 from workbench.store.resume import check_same_run, make_writable, refuse_foreign, refuse_links, settle_shards
+from workbench.store.rows import ProblemRow, ShardRow
 from workbench.store.tables import SiteRows, check_tables, count_nonfinite, encode_shard, site_specs
 
 MAX_SHARDS = 100_000
