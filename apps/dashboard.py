@@ -7,7 +7,7 @@ import streamlit as st
 from apps import data, widgets
 from workbench.errors import WorkbenchError
 
-st.set_page_config(page_title="Neuralese Workbench", page_icon=":material/alt_route:", layout="wide")
+st.set_page_config(page_title="Neuralese Workbench", page_icon=widgets.ICON, layout="wide")
 page = st.navigation(
     [
         st.Page("views/overview.py", title="Overview", url_path="overview", default=True),
@@ -20,9 +20,9 @@ runs = data.find_runs(data.roots())
 if not runs:
     widgets.empty_state(data.roots())
     st.stop()
-directory = widgets.run_picker(runs)
+directory, line = widgets.run_picker(runs)
 try:
-    data.load(directory)
+    widgets.about(line, data.load(directory))
 except WorkbenchError as error:
     widgets.error_card(error)
     st.stop()

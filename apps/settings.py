@@ -12,6 +12,7 @@ from workbench.figures.palette import INKS, OKABE_ITO
 
 ADDRESS = "127.0.0.1"
 _ACCENTS = {"light": "#0072B2", "dark": "#56B4E9"}
+_PANELS = {"light": "#F3F5F8", "dark": "#1A1E27"}
 _OPTIONS = {
     "server.address": ADDRESS,
     "server.enableCORS": "true",
@@ -46,6 +47,7 @@ def streamlit_arguments(port: int | None, headless: bool) -> list[str]:
         options |= {
             f"theme.{theme}.primaryColor": _ACCENTS[theme],
             f"theme.{theme}.backgroundColor": ink.ground,
+            f"theme.{theme}.secondaryBackgroundColor": _PANELS[theme],
             f"theme.{theme}.textColor": ink.ink,
             f"theme.{theme}.chartCategoricalColors": json.dumps(OKABE_ITO),
         }

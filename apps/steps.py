@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from apps.widgets import choose
 from workbench.figures.words import number
 from workbench.reports.escape import visible
 from workbench.reports.headline import share, span
@@ -29,10 +30,9 @@ def picker(problem: ProblemRecord) -> int | None:
         st.session_state["step"] = known[min(max(now + by, 0), len(known) - 1)]
         st.session_state.pop("claim", None)
 
-    if st.session_state.get("step", known[0]) not in known:
-        st.session_state["step"] = known[0]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        step = st.selectbox("Latent step", known, key="step", bind="query-params", width=120)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption("Step", width=56)
+        step = choose("Step", known, "step", 120)
         place = known.index(step)
         st.button("Previous step", on_click=walk, args=(-1,), shortcut="H", disabled=place == 0)
         st.button("Next step", on_click=walk, args=(1,), shortcut="L", disabled=place == len(known) - 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from workbench.errors import WorkbenchError
 from workbench.figures import causal_by_step, decode_by_step, hero, sentence
@@ -24,6 +25,11 @@ _ICONS: dict[Verdict, str] = {
     "agrees": ":material/check:",
     "cannot-tell": ":material/question_mark:",
 }
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="6" fill="#0072B2"/>'
+    '<rect y="10" width="16" height="6" fill="#D55E00"/></svg>'
+)
+"""Drawn here: Streamlit fetches page icons that are named from a font server."""
 _PLOT = {"displayModeBar": False, "responsive": True}
 PointTaker = Callable[[list[Any]], None]
 
@@ -72,13 +78,44 @@ def error_card(error: WorkbenchError) -> None:
     st.code("\n".join(parts), language=None, wrap_lines=True)
 
 
-def run_picker(runs: Mapping[str, Path]) -> Path:
-    """The run that is chosen, from those that were found; the address bar keeps it."""
-    names = list(runs)
-    name = st.selectbox("Audit", names, key="run", bind="query-params", width=360)
-    directory = runs[name if name in runs else names[0]]
+def _start_with(key: str, options: Sequence[Any]) -> None:
+    """Make the first option the choice, unless the session or the address bar already holds a valid one.
+
+    The widgets have no default of their own: a default would vanish from the
+    address bar, and the link would mean something else once an audit is added.
+    """
+    now = st.session_state[key] if key in st.session_state else st.query_params.get(key)
+    if now not in options and now not in [str(option) for option in options]:
+        st.session_state[key] = options[0]
+
+
+def choose(label: str, options: Sequence[Any], key: str, width: int) -> Any:
+    """One of the options, kept in the address bar under `key`."""
+    _start_with(key, options)
+    return st.selectbox(
+        label, options, index=None, key=key, bind="query-params", required=True, format_func=_option,
+        label_visibility="collapsed", placeholder=label, width=width,
+    )  # fmt: skip
+
+
+def _option(option: Any) -> str:
+    return visible(str(option))
+
+
+def run_picker(runs: Mapping[str, Path]) -> tuple[Path, DeltaGenerator]:
+    """The run that is chosen from those that were found, and the line it stands in."""
+    line = st.container(horizontal=True, vertical_alignment="center")
+    with line:
+        st.caption("Audit", width=56)
+        directory = runs[choose("Audit", list(runs), "run", 300)]
     st.session_state["directory"] = directory
-    return directory
+    return directory, line
+
+
+def about(line: DeltaGenerator, audit: AuditRecord) -> None:
+    """Which model this is."""
+    model = audit.model
+    line.text(visible(f"{model.source}  ·  {model.family}, {model.preset}, {model.n_steps} latent steps"))
 
 
 def current_run() -> Path:
@@ -95,12 +132,12 @@ def badge(verdict: Verdict) -> None:
 
 def verdict_banner(audit: AuditRecord) -> None:
     """What limits the verdict, then the verdict."""
-    for notice in notices(audit):
-        with st.container(
-            border=True, horizontal=True, vertical_alignment="center", key=f"notice-{notice.kind}"
-        ):
+    found = notices(audit)
+    if found:
+        with st.container(border=True, gap="small"):
             st.badge("read first", icon=":material/warning:", color="orange")
-            st.text(visible(notice.text))
+            for notice in found:
+                st.text(visible(notice.text))
     with st.container(horizontal=True, vertical_alignment="center"):
         badge(audit.summary.verdict)
         st.text(verdict_line(audit))
@@ -125,7 +162,7 @@ def problem_list(table: pd.DataFrame, audit: AuditRecord) -> ProblemRecord:
             "divergence by step",
             y_min=0.0,
             y_max=1.0,
-            width="small",
+            width=140,
             help="Bits, 0 to 1, one bar per latent step.",
         ),
         "q": st.column_config.NumberColumn(format="%.2g", width="small", help="Benjamini-Hochberg q-value."),
@@ -157,10 +194,15 @@ def problem_header(problem: ProblemRecord) -> None:
 
 
 def hero_chart(
-    problem: ProblemRecord, audit: AuditRecord, *, key: str, on_point: PointTaker | None = None
+    problem: ProblemRecord,
+    audit: AuditRecord,
+    *,
+    key: str,
+    step: int | None = None,
+    on_point: PointTaker | None = None,
 ) -> None:
     """The two-lane figure; a click on a box or bar hands its ``[kind, index]`` to `on_point`."""
-    figure = hero(problem, audit, theme=theme())
+    figure = hero(problem, audit, theme=theme(), step=step)
     name = f"{key}-{sha256(problem.id.encode()).hexdigest()[:12]}"
     if on_point is None:
         st.plotly_chart(figure, theme=None, key=name, config=_PLOT, alt=sentence(problem))
@@ -193,12 +235,9 @@ def problem_picker(ids: list[str]) -> str:
         now = ids.index(st.session_state["problem"])
         st.session_state["problem"] = ids[min(max(now + by, 0), len(ids) - 1)]
 
-    if st.session_state.get("problem") not in ids:
-        st.session_state.pop("problem", None)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.selectbox(
-            "Problem", ids, key="problem", bind="query-params", format_func=visible, width=360
-        )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption("Problem", width=56)
+        chosen = choose("Problem", ids, "problem", 300)
         place = ids.index(chosen)
         st.button("Previous problem", on_click=walk, args=(-1,), shortcut="K", disabled=place == 0)
         st.button("Next problem", on_click=walk, args=(1,), shortcut="J", disabled=place == len(ids) - 1)

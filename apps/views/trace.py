@@ -15,7 +15,7 @@ if not ids:
 problem = audit.problem(widgets.problem_picker(ids))
 widgets.problem_header(problem)
 step = steps.picker(problem)
-widgets.hero_chart(problem, audit, key="trace-hero", on_point=steps.take_point(problem))
+widgets.hero_chart(problem, audit, key="trace-hero", step=step, on_point=steps.take_point(problem))
 steps.detail(problem, audit, step)
 steps.texts(problem)
 with st.expander("The same as a table", expanded=False):

@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 
-from workbench.figures.palette import INKS, MARKS, STATUSES, Ink, Theme
-from workbench.figures.picture import BOX_WIDTH, Bar, Box, Form, Link, Picture, Stub, picture
+from workbench.figures.connectors import LANES, NOWHERE, Lanes, connector_lines, glyphs
+from workbench.figures.palette import INKS, MARKS, Ink, Theme
+from workbench.figures.picture import BOX_WIDTH, Bar, Box, Form, Picture, picture
 from workbench.reports.escape import plotly_text
 from workbench.reports.records import AuditRecord, ProblemRecord, StepStatus
 
-FONT = '"Source Sans 3", "Source Sans Pro", "Helvetica Neue", Arial, sans-serif'
-_NOWHERE: list[Any] = [None]
-"""A trace without a point: only its legend entry shows."""
+FONT = '"Source Sans", "Helvetica Neue", Arial, sans-serif'
 _TOP, _BOTTOM, _BETWEEN, _BARS = 44, 42, 18, 110
-
-
-@dataclass(frozen=True, slots=True)
-class _Lanes:
-    """Pixel heights of the lanes and of one box; y runs from 0 (bottom of SAYS) to `height`."""
-
-    height: int
-    box: int
-
-    @property
-    def gap(self) -> int:
-        return self.height - 2 * self.box
-
-
-_LANES: dict[Form, _Lanes] = {
-    "words": _Lanes(200, 44),
-    "upright": _Lanes(310, 100),
-    "compact": _Lanes(150, 30),
-}
 
 
 def _colour(status: StepStatus | None, ink: Ink) -> str:
@@ -46,7 +24,7 @@ def _hover(lines: Sequence[str]) -> str:
     return "<br>".join(plotly_text(line) for line in lines)
 
 
-def _boxes(boxes: Sequence[Box], lanes: _Lanes, form: Form, ink: Ink) -> go.Bar:
+def _boxes(boxes: Sequence[Box], lanes: Lanes, form: Form, ink: Ink) -> go.Bar:
     lane = boxes[0].lane
     apart = [box.status not in {"agree", None} for box in boxes]
     return go.Bar(
@@ -77,92 +55,12 @@ def _boxes(boxes: Sequence[Box], lanes: _Lanes, form: Form, ink: Ink) -> go.Bar:
     )
 
 
-def _line_width(weight: float) -> float:
-    """Confidence 0 to 1 in four widths, so that a long chain needs few traces."""
-    return 1.5 + 1.5 * round(3 * weight)
-
-
-def _strokes(
-    drawn: Picture, lanes: _Lanes
-) -> list[tuple[StepStatus, float, list[tuple[float, float, float, float]]]]:
-    """Line segments (x0, y0, x1, y1) by status and width."""
-    top, bottom, gap = lanes.height - lanes.box, lanes.box, lanes.gap
-    by_look: dict[tuple[StepStatus, float], list[tuple[float, float, float, float]]] = {}
-    for link in drawn.links:
-        pieces = [(0.0, 1.0)] if link.status == "agree" else [(0.0, 0.36), (0.64, 1.0)]
-        for start, end in pieces:
-            dx = link.x_claim - link.x_thought
-            segment = (
-                link.x_thought + start * dx,
-                top - start * gap,
-                link.x_thought + end * dx,
-                top - end * gap,
-            )
-            by_look.setdefault((link.status, _line_width(link.weight)), []).append(segment)
-    for stub in drawn.stubs:
-        y0, y1 = (top, top - 0.2 * gap) if stub.lane == "thought" else (bottom, bottom + 0.2 * gap)
-        by_look.setdefault((stub.status, _line_width(stub.weight)), []).append((stub.x, y0, stub.x, y1))
-    return [(status, width, segments) for (status, width), segments in sorted(by_look.items())]
-
-
-def _lines(drawn: Picture, lanes: _Lanes) -> list[go.Scatter]:
-    traces = []
-    for status, width, segments in _strokes(drawn, lanes):
-        x = [value for x0, _, x1, _ in segments for value in (x0, x1, None)]
-        y = [value for _, y0, _, y1 in segments for value in (y0, y1, None)]
-        dash = "solid" if status in {"agree", "conflict"} else "dot"
-        line = {"width": width, "color": MARKS[status].fill, "dash": dash}
-        opacity = 0.7 if status == "agree" else 1.0
-        traces.append(
-            go.Scatter(x=x, y=y, mode="lines", line=line, opacity=opacity, hoverinfo="skip", showlegend=False)
-        )
-    return traces
-
-
-def _glyph_of(item: Link | Stub, lanes: _Lanes) -> tuple[float, float, str]:
-    if isinstance(item, Link):
-        return (item.x_thought + item.x_claim) / 2, lanes.height / 2, ""
-    if item.lane == "thought":
-        return item.x, lanes.height - lanes.box - 0.26 * lanes.gap, item.label
-    return item.x, lanes.box + 0.26 * lanes.gap, item.label
-
-
-def _glyphs(drawn: Picture, lanes: _Lanes, ink: Ink) -> list[go.Scatter]:
-    """The marks at broken ends; every status has a legend entry, so that the vocabulary stays in sight."""
-    traces = []
-    size = 12 if drawn.form == "words" else 8
-    for status in STATUSES:
-        broken = [link for link in drawn.links if link.status == status and status != "agree"]
-        items: list[Link | Stub] = [*broken, *(stub for stub in drawn.stubs if stub.status == status)]
-        ends = [_glyph_of(item, lanes) for item in items]
-        mark = MARKS[status]
-        traces.append(
-            go.Scatter(
-                x=[x for x, _, _ in ends] or _NOWHERE,
-                y=[y for _, y, _ in ends] or _NOWHERE,
-                text=[label for _, _, label in ends],
-                mode="markers+text",
-                textposition="top center" if status == "unsupported" else "bottom center",
-                textfont={"size": 11, "color": ink.ink},
-                marker={
-                    "symbol": mark.symbol,
-                    "size": size,
-                    "color": mark.fill,
-                    "line": {"color": ink.ink if status == "conflict" else mark.fill, "width": 1.5},
-                },
-                hoverinfo="skip",
-                name=mark.legend,
-            )
-        )
-    return traces
-
-
 def _divergence(bars: Sequence[Bar], ink: Ink) -> list[go.Bar]:
     known = [bar for bar in bars if bar.high is not None]
     band = go.Bar(
-        x=[bar.x for bar in known] or _NOWHERE,
-        base=[bar.low for bar in known] or _NOWHERE,
-        y=[max((bar.high or 0.0) - bar.low, 0.012) for bar in known] or _NOWHERE,
+        x=[bar.x for bar in known] or NOWHERE,
+        base=[bar.low for bar in known] or NOWHERE,
+        y=[max((bar.high or 0.0) - bar.low, 0.012) for bar in known] or NOWHERE,
         width=0.98,
         marker={"color": ink.band, "line": {"width": 0}},
         hoverinfo="skip",
@@ -195,7 +93,7 @@ def _divergence(bars: Sequence[Bar], ink: Ink) -> list[go.Bar]:
     return [band, height]
 
 
-def _axes(figure: go.Figure, drawn: Picture, lanes: _Lanes, ink: Ink) -> None:
+def _axes(figure: go.Figure, drawn: Picture, lanes: Lanes, ink: Ink) -> None:
     inner = lanes.height + _BETWEEN + _BARS
     thoughts = [box for box in drawn.boxes if box.lane == "thought"]
     every = max(1, -(-len(thoughts) // 20))
@@ -264,13 +162,13 @@ def hero(
     Model text is escaped: Plotly would render tags, entities and formulas in it.
     """
     drawn, ink = picture(problem, audit), INKS[theme]
-    lanes = _LANES[drawn.form]
+    lanes = LANES[drawn.form]
     figure = go.Figure()
-    figure.add_traces(_lines(drawn, lanes))
+    figure.add_traces(connector_lines(drawn, lanes))
     for lane in ("thought", "claim"):
         if boxes := [box for box in drawn.boxes if box.lane == lane]:
             figure.add_trace(_boxes(boxes, lanes, drawn.form, ink))
-    figure.add_traces(_glyphs(drawn, lanes, ink))
+    figure.add_traces(glyphs(drawn, lanes, ink))
     figure.add_traces(_divergence(drawn.bars, ink))
     figure.update_layout(
         template="none",
