@@ -198,6 +198,7 @@ def _tensors(**changes):
         {"0.coef": None},
         {"9.coef": np.ones(3)},
         {"0.coef": np.ones((2, 3), dtype=np.float32)},
+        {"0.coef": np.ones((2, 3), dtype=np.int64)},
         {"0.coef": np.ones((3, 2))},
         {"0.coef": np.full((2, 3), np.nan)},
         {"0.novelty.whitener": np.full((1, 1), np.inf)},
@@ -209,6 +210,14 @@ def test_tensors_replaced_with_right_digests_are_refused(changes):
         load_probes(data, resealed(json.loads(SPEC), data))
     good = save(_tensors())
     assert load_probes(good, resealed(json.loads(SPEC), good))
+
+
+def test_two_probes_of_one_name_are_refused():
+    data, text = save_probes({"a": small(0), "b": small(1)})
+    spec = json.loads(text)
+    spec["probes"][1]["name"] = "a"
+    with pytest.raises(ProbeFileError, match="different"):
+        load_probes(data, resealed(spec))
 
 
 def _with_header(header):

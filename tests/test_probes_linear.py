@@ -111,7 +111,9 @@ def test_values_with_two_or_one_examples():
 def test_a_value_that_only_one_group_holds_does_not_stop_the_choice_of_strength():
     X, y, _, _, _ = planted(4, n_classes=3)
     probe = ValueProbe().fit(X, y, groups=np.where(y == 0, "only", np.arange(len(y)).astype(str)))
-    assert np.isfinite(probe.cv_log_loss_).all()
+    assert (
+        probe.cv_log_loss_.min() < 0.2
+    )  # rows of the value that the other folds lack are not counted as misread
     assert set(probe.predict(X[y == 0])) == {0}
 
 
@@ -160,8 +162,9 @@ def test_the_strength_has_the_least_held_out_loss_of_plain_refits():
     assert 0 < np.argmin(losses) < len(losses) - 1
 
 
-def test_turning_wide_data_into_its_span_changes_nothing():
-    X, y, X_test, _, _ = planted(6, n_fit=60, d=200, n_classes=4, noise=0.5)
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_turning_wide_data_into_its_span_changes_nothing(n_classes):
+    X, y, X_test, _, _ = planted(6, n_fit=60, d=200, n_classes=n_classes, noise=0.5)
     probe = ValueProbe(Cs=(0.3,)).fit(X, y)
     scale = np.sqrt(((X - X.mean(axis=0)) ** 2).mean())
     plain = LogisticRegression(C=0.3, max_iter=5000, tol=1e-8).fit((X - X.mean(axis=0)) / scale, y)

@@ -38,6 +38,15 @@ def test_equals_the_distance_written_out():
     np.testing.assert_allclose(novelty.basis_ @ novelty.basis_.T, np.eye(5), atol=1e-12)
 
 
+def test_the_spread_within_classes_is_not_underrated_where_rows_are_few():
+    X, y, _, _ = planted(11, 18)
+    novelty = SubspaceNovelty().fit(X, y)
+    residuals = np.concatenate([X[y == k] - X[y == k].mean(axis=0) for k in set(y)]) @ novelty.basis_.T
+    covariance = np.linalg.inv(novelty.whitener_ @ novelty.whitener_.T)
+    unbiased = np.square(residuals).sum() / (len(y) - len(set(y)))
+    assert np.trace(covariance) == pytest.approx(unbiased)  # shrinkage towards a sphere keeps the trace
+
+
 def test_held_out_rows_are_about_as_novel_as_a_whitened_normal():
     X, y, _, _ = planted(1, 2000)
     fresh, _, _, _ = planted(2, 2000)
