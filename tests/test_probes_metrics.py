@@ -141,7 +141,7 @@ def test_a_share_is_of_zeros_and_ones():
 
 
 def test_few_groups_count_for_few_rows():
-    """Worked by hand: 4 groups of 5 rows with 5, 4, 1 and 0 ones scatter like 4.41 rows, and 4 groups are few."""
+    """By hand: 4 groups of 5 rows with 5, 4, 1 and 0 ones scatter like 4.41 rows, and 4 groups are few."""
     values = np.concatenate([np.arange(5) < ones for ones in (5, 4, 1, 0)])
     found = share_by_group(values, np.repeat(np.arange(4), 5))
     n_effective = 0.25 / (4 / 3 * (2.5**2 + 1.5**2 + 1.5**2 + 2.5**2) / 20**2) * (2.09302 / 3.18245) ** 2
