@@ -109,9 +109,7 @@ class _Ridge:
         return best
 
 
-def permuted_labels(
-    target: Ints, groups: ArrayLike | None, *, n_shuffles: int, rng: np.random.Generator
-) -> Ints:
+def permuted_labels(target: Ints, groups: ArrayLike | None, *, n_shuffles: int, rng: np.random.Generator) -> Ints:
     """[n_shuffles, n] permutations of the labels that keep whole groups together.
 
     Raises:
@@ -121,9 +119,7 @@ def permuted_labels(
         return np.stack([rng.permutation(target) for _ in range(n_shuffles)])
     names = np.asarray([str(group) for group in np.asarray(groups).ravel()])
     if len(names) != len(target):
-        raise ProbeDataError(
-            f"groups_fit must name a group for each of {len(target)} rows; found {len(names)}"
-        )
+        raise ProbeDataError(f"groups_fit must name a group for each of {len(target)} rows; found {len(names)}")
     _, first, group_of, sizes = np.unique(names, return_index=True, return_inverse=True, return_counts=True)
     if (target == target[first][group_of]).all():
         return np.stack([rng.permutation(target[first])[group_of] for _ in range(n_shuffles)])

@@ -33,9 +33,7 @@ def _rows(X: ArrayLike, d: int) -> Floats:
     if rows.ndim != 2 or rows.shape[1] != d:
         raise ProbeDataError(f"this probe reads rows of {d} numbers; found shape {rows.shape}")
     if not np.isfinite(rows).all():
-        raise ProbeDataError(
-            f"row {int((~np.isfinite(rows)).any(axis=1).argmax())} holds values that are not finite"
-        )
+        raise ProbeDataError(f"row {int((~np.isfinite(rows)).any(axis=1).argmax())} holds values that are not finite")
     return rows
 
 
@@ -88,22 +86,14 @@ class FrozenProbe:
         object.__setattr__(self, "intercept", _frozen("intercept", self.intercept, 1))
         object.__setattr__(self, "metadata", MappingProxyType(plain(self.metadata)))
         n_classes = len(self.classes)
-        if (
-            n_classes < 2
-            or len(set(self.classes)) < n_classes
-            or not all(isinstance(c, str) for c in self.classes)
-        ):
-            raise ProbeDataError(
-                f"a probe needs two or more different texts as classes; found {self.classes[:5]}"
-            )
+        if n_classes < 2 or len(set(self.classes)) < n_classes or not all(isinstance(c, str) for c in self.classes):
+            raise ProbeDataError(f"a probe needs two or more different texts as classes; found {self.classes[:5]}")
         if self.coef.shape[0] != n_classes or self.intercept.shape != (n_classes,):
             raise ProbeDataError(
                 f"{n_classes} classes do not fit coef {self.coef.shape} and intercept {self.intercept.shape}"
             )
         if self.novelty is not None and len(self.novelty.mean) != self.coef.shape[1]:
-            raise ProbeDataError(
-                f"novelty reads {len(self.novelty.mean)} features, the probe {self.coef.shape[1]}"
-            )
+            raise ProbeDataError(f"novelty reads {len(self.novelty.mean)} features, the probe {self.coef.shape[1]}")
 
     def log_proba(self, X: ArrayLike) -> Floats:
         """Log probabilities of each class for each row of X [n, d], nats, [n, K]."""
@@ -147,6 +137,4 @@ def freeze(
         check_is_fitted(novelty)
         frozen_novelty = FrozenNovelty(novelty.mean_, novelty.basis_, novelty.class_means_, novelty.whitener_)
     classes = tuple(str(label) for label in probe.classes_)
-    return FrozenProbe(
-        "multinomial-logistic", classes, probe.coef_, probe.intercept_, metadata or {}, frozen_novelty
-    )
+    return FrozenProbe("multinomial-logistic", classes, probe.coef_, probe.intercept_, metadata or {}, frozen_novelty)

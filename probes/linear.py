@@ -101,9 +101,7 @@ class ValueProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         if Cs.size == 0 or not np.isfinite(Cs).all() or Cs[0] <= 0:
             raise ProbeDataError(f"Cs must be finite numbers above 0; found {self.Cs!r}")
         if self.n_folds < 2 or self.max_iter < 1:
-            raise ProbeDataError(
-                f"n_folds must be at least 2 and max_iter 1; found {self.n_folds} and {self.max_iter}"
-            )
+            raise ProbeDataError(f"n_folds must be at least 2 and max_iter 1; found {self.n_folds} and {self.max_iter}")
         return Cs
 
     def _logits(self, X: ArrayLike) -> Floats:
@@ -192,13 +190,9 @@ def assign_folds(target: Ints, groups: ArrayLike | None, *, n_folds: int, random
     if groups is None:
         group_of = np.arange(len(target))
     else:
-        group_of = np.unique(
-            np.asarray([str(group) for group in np.asarray(groups).ravel()]), return_inverse=True
-        )[1]
+        group_of = np.unique(np.asarray([str(group) for group in np.asarray(groups).ravel()]), return_inverse=True)[1]
         if len(group_of) != len(target):
-            raise ProbeDataError(
-                f"groups must name a group for each of {len(target)} rows; found {len(group_of)}"
-            )
+            raise ProbeDataError(f"groups must name a group for each of {len(target)} rows; found {len(group_of)}")
     order = check_random_state(random_state).permutation(group_of.max() + 1)
     first_label = np.full(len(order), -1, dtype=np.intp)
     first_label[group_of[::-1]] = target[::-1]

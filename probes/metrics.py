@@ -66,9 +66,7 @@ def accuracy_score_by_group(
     """
     truth, said, codes = np.asarray(y_true), np.asarray(y_pred), group_codes(groups)
     if not len(truth) == len(said) == len(codes):
-        raise ProbeDataError(
-            f"{len(truth)} labels, {len(said)} readings and {len(codes)} groups must be equally many"
-        )
+        raise ProbeDataError(f"{len(truth)} labels, {len(said)} readings and {len(codes)} groups must be equally many")
     if len(truth) == 0:
         return Score(None, control, None, 0, 0, "no rows to score")
     interval = share_by_group(truth == said, codes, level)
@@ -92,9 +90,7 @@ def auroc_score(
     """
     truth, ranks, codes = np.asarray(y_true), np.asarray(scores, dtype=np.float64), group_codes(groups)
     if not len(truth) == len(ranks) == len(codes):
-        raise ProbeDataError(
-            f"{len(truth)} labels, {len(ranks)} scores and {len(codes)} groups must be equally many"
-        )
+        raise ProbeDataError(f"{len(truth)} labels, {len(ranks)} scores and {len(codes)} groups must be equally many")
     if not np.isfinite(ranks).all() or not np.isin(truth, (0, 1)).all():
         raise ProbeDataError("AUROC needs finite scores and labels that are 0 or 1")
     n_groups = len(np.unique(codes))

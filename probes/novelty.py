@@ -77,9 +77,7 @@ class SubspaceNovelty(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
         return tags
 
 
-def nearest_class_distance(
-    X: Floats, mean: Floats, basis: Floats, class_means: Floats, whitener: Floats
-) -> Floats:
+def nearest_class_distance(X: Floats, mean: Floats, basis: Floats, class_means: Floats, whitener: Floats) -> Floats:
     """Least Mahalanobis distance, inside `basis` [r, d], of each row of X [n, d] to a class mean [K, r]."""
     rows = (X - mean) @ basis.T @ whitener
     centres = class_means @ whitener

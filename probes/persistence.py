@@ -62,9 +62,7 @@ def _arrays(probe: FrozenProbe) -> Tensors:
 
 
 def _canonical(value: Any) -> bytes:
-    return json.dumps(
-        value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    ).encode()
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _spec_bytes(body: dict[str, Any]) -> bytes:
@@ -83,9 +81,7 @@ def load_probes(tensors: bytes, spec: bytes) -> dict[str, FrozenProbe]:
     if names != sorted(set(names)):
         raise ProbeFileError("names must be sorted and different", field="probes")
     shapes = {
-        f"{index}.{key}": shape
-        for index, record in enumerate(records)
-        for key, shape in record["shapes"].items()
+        f"{index}.{key}": shape for index, record in enumerate(records) for key, shape in record["shapes"].items()
     }
     arrays = _read_tensors(tensors, shapes, body["tensors_sha256"])
     return {record["name"]: _probe(record, index, arrays) for index, record in enumerate(records)}
@@ -109,9 +105,7 @@ def _read_spec(spec: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ProbeFileError(f"cannot be written back: {error}", field="spec") from error
     if expected != spec:
-        raise ProbeFileError(
-            "is not what was written (digest or canonical form differs)", field="spec_sha256"
-        )
+        raise ProbeFileError("is not what was written (digest or canonical form differs)", field="spec_sha256")
     if not isinstance(body["probes"], list) or len(body["probes"]) > MAX_PROBES:
         raise ProbeFileError(f"must be a list of at most {MAX_PROBES} probes", field="probes")
     return body
@@ -135,12 +129,8 @@ def _checked_record(record: Any, index: int) -> dict[str, Any]:
     if not isinstance(record["name"], str):
         raise ProbeFileError("must be text", field=f"{where}.name")
     if record["kind"] not in FrozenProbe.KINDS:
-        raise ProbeFileError(
-            f"unknown kind {record['kind']!r}; known are {FrozenProbe.KINDS}", field=f"{where}.kind"
-        )
-    if not isinstance(record["classes"], list) or not all(
-        isinstance(label, str) for label in record["classes"]
-    ):
+        raise ProbeFileError(f"unknown kind {record['kind']!r}; known are {FrozenProbe.KINDS}", field=f"{where}.kind")
+    if not isinstance(record["classes"], list) or not all(isinstance(label, str) for label in record["classes"]):
         raise ProbeFileError("must be a list of texts", field=f"{where}.classes")
     if not isinstance(record["metadata"], dict):
         raise ProbeFileError("must be an object", field=f"{where}.metadata")
@@ -148,19 +138,11 @@ def _checked_record(record: Any, index: int) -> dict[str, Any]:
     novel = {"novelty.mean": 1, "novelty.basis": 2, "novelty.class_means": 2, "novelty.whitener": 2}
     shapes = record["shapes"]
     if not isinstance(shapes, dict) or set(shapes) not in (set(allowed), set(allowed | novel)):
-        raise ProbeFileError(
-            "must name coef, intercept and all or none of the novelty arrays", field=f"{where}.shapes"
-        )
+        raise ProbeFileError("must name coef, intercept and all or none of the novelty arrays", field=f"{where}.shapes")
     for key, n_axes in (allowed | novel).items():
         shape = shapes.get(key, [1] * n_axes)
-        if (
-            not isinstance(shape, list)
-            or len(shape) != n_axes
-            or not all(type(s) is int and s > 0 for s in shape)
-        ):
-            raise ProbeFileError(
-                f"must be {n_axes} positive integers; found {shape!r}", field=f"{where}.shapes.{key}"
-            )
+        if not isinstance(shape, list) or len(shape) != n_axes or not all(type(s) is int and s > 0 for s in shape):
+            raise ProbeFileError(f"must be {n_axes} positive integers; found {shape!r}", field=f"{where}.shapes.{key}")
     return record
 
 
@@ -168,9 +150,7 @@ def _read_tensors(data: bytes, shapes: Mapping[str, list[int]], sha256: Any) -> 
     if len(data) > MAX_TENSOR_BYTES:
         raise ProbeFileError(f"is larger than {MAX_TENSOR_BYTES} bytes", field="size")
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise ProbeFileError(
-            "tensors are not those that the specification was written with", field="tensors_sha256"
-        )
+        raise ProbeFileError("tensors are not those that the specification was written with", field="tensors_sha256")
     _check_header(data, shapes)
     try:
         arrays: Tensors = load(data)
@@ -184,9 +164,7 @@ def _check_header(data: bytes, shapes: Mapping[str, list[int]]) -> None:
     if len(data) < 8 or (size := struct.unpack("<Q", data[:8])[0]) > min(len(data) - 8, MAX_SPEC_BYTES):
         raise ProbeFileError("header is longer than the file", field="tensors.header")
     try:
-        header = json.loads(
-            data[8 : 8 + size].decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
+        header = json.loads(data[8 : 8 + size].decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ProbeFileError(f"header is not strict JSON: {error}", field="tensors.header") from error
     if not isinstance(header, dict) or set(header) != set(shapes):
@@ -198,9 +176,7 @@ def _check_header(data: bytes, shapes: Mapping[str, list[int]]) -> None:
             raise ProbeFileError(f"must be F64 of shape {shape}; found {entry!r}", field=f"tensors.{name}")
         n_bytes += 8 * int(np.prod(np.array(shape, dtype=object)))
     if 8 + size + n_bytes != len(data):
-        raise ProbeFileError(
-            f"tensors need {n_bytes} bytes; found {len(data) - 8 - size}", field="tensors.size"
-        )
+        raise ProbeFileError(f"tensors need {n_bytes} bytes; found {len(data) - 8 - size}", field="tensors.size")
 
 
 def _probe(record: dict[str, Any], index: int, arrays: Tensors) -> FrozenProbe:

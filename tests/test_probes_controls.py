@@ -101,26 +101,20 @@ def test_groups_move_as_wholes():
     target = np.array([0, 1, 2, 3, 4, 5, 6])
     shuffles = permuted_labels(target, groups, n_shuffles=50, rng=np.random.default_rng(0))
     pairs = {(0, 1), (2, 3), (4, 5)}
-    assert all(
-        {tuple(row[i : i + 2]) for i in (0, 2, 4)} == pairs and row[6] == 6 for row in shuffles.tolist()
-    )
+    assert all({tuple(row[i : i + 2]) for i in (0, 2, 4)} == pairs and row[6] == 6 for row in shuffles.tolist())
     assert len({tuple(row) for row in shuffles.tolist()}) == len(list(itertools.permutations(range(3))))
 
 
 def test_one_label_per_group_moves_between_groups_of_any_size():
     groups = np.array([0, 0, 0, 1, 2, 2])
-    shuffles = permuted_labels(
-        np.array([0, 0, 0, 1, 2, 2]), groups, n_shuffles=60, rng=np.random.default_rng(0)
-    )
+    shuffles = permuted_labels(np.array([0, 0, 0, 1, 2, 2]), groups, n_shuffles=60, rng=np.random.default_rng(0))
     assert all(len(set(row[groups == group])) == 1 for row in shuffles for group in range(3))
     assert len({tuple(row) for row in shuffles.tolist()}) == 6
 
 
 def test_groups_that_cannot_move():
     with pytest.raises(ProbeDataError, match="same number of rows"):
-        permuted_labels(
-            np.array([0, 1, 1, 0, 1]), [0, 0, 1, 1, 1], n_shuffles=3, rng=np.random.default_rng(0)
-        )
+        permuted_labels(np.array([0, 1, 1, 0, 1]), [0, 0, 1, 1, 1], n_shuffles=3, rng=np.random.default_rng(0))
 
 
 def test_shuffles_are_reproducible_and_do_not_depend_on_blocks():
@@ -179,9 +173,7 @@ def test_input_only_reads_sparse_and_dense_alike(n_words):
     fit, test = slice(0, 160), slice(160, None)
     dense = input_only(bag[fit], names[fit], bag[test], names[test])
     sparse_bag = sparse.csr_matrix(bag)
-    assert input_only(sparse_bag[fit], names[fit], sparse_bag[test], names[test]) == pytest.approx(
-        dense, abs=0.02
-    )
+    assert input_only(sparse_bag[fit], names[fit], sparse_bag[test], names[test]) == pytest.approx(dense, abs=0.02)
     assert dense == ValueProbe().fit(bag[fit], names[fit]).score(bag[test], names[test])
     assert dense > majority(names[fit], names[test]) or n_words == 500
 

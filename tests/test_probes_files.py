@@ -76,9 +76,7 @@ PLAIN = st.recursive(
     st.lists(st.text(), min_size=2, max_size=4, unique=True),
 )
 def test_any_text_and_any_plain_metadata_survive(metadata, name, classes):
-    probe = FrozenProbe(
-        "multinomial-logistic", classes, np.ones((len(classes), 2)), np.zeros(len(classes)), metadata
-    )
+    probe = FrozenProbe("multinomial-logistic", classes, np.ones((len(classes), 2)), np.zeros(len(classes)), metadata)
     loaded = load_probes(*save_probes({name: probe}))[name]
     assert dict(loaded.metadata) == metadata
     assert loaded.classes == tuple(classes)
@@ -322,9 +320,7 @@ def test_frozen_means_frozen():
         probe.metadata["site"] = "elsewhere"
 
 
-@pytest.mark.parametrize(
-    ("X", "match"), [(np.ones((2, 4)), "rows of 3 numbers"), ([[1, 2, np.nan]], "row 0")]
-)
+@pytest.mark.parametrize(("X", "match"), [(np.ones((2, 4)), "rows of 3 numbers"), ([[1, 2, np.nan]], "row 0")])
 def test_rows_that_cannot_be_read(X, match):
     for read in (small().log_proba, small().predict, small(novelty=True).novelty.score):
         with pytest.raises(ProbeDataError, match=match):

@@ -111,9 +111,7 @@ def test_values_with_two_or_one_examples():
 def test_a_value_that_only_one_group_holds_does_not_stop_the_choice_of_strength():
     X, y, _, _, _ = planted(4, n_classes=3)
     probe = ValueProbe().fit(X, y, groups=np.where(y == 0, "only", np.arange(len(y)).astype(str)))
-    assert (
-        probe.cv_log_loss_.min() < 0.2
-    )  # rows of the value that the other folds lack are not counted as misread
+    assert probe.cv_log_loss_.min() < 0.2  # rows of the value that the other folds lack are not counted as misread
     assert set(probe.predict(X[y == 0])) == {0}
 
 
@@ -129,9 +127,7 @@ def test_one_value_teaches():
         ValueProbe().fit(np.eye(4), ["cellar"] * 4)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"Cs": ()}, {"Cs": (0.0,)}, {"Cs": (np.nan,)}, {"n_folds": 1}, {"max_iter": 0}]
-)
+@pytest.mark.parametrize("settings", [{"Cs": ()}, {"Cs": (0.0,)}, {"Cs": (np.nan,)}, {"n_folds": 1}, {"max_iter": 0}])
 def test_settings_that_cannot_be(settings):
     with pytest.raises(ProbeDataError, match=r"Cs must|n_folds must"):
         ValueProbe(**settings).fit(np.eye(4), [0, 1, 0, 1])

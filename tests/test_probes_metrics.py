@@ -164,9 +164,7 @@ def test_one_row_per_group_is_clopper_pearson():
 
 
 def test_accuracy():
-    score = accuracy_score_by_group(
-        ["a", "b", "a", "b"], ["a", "b", "b", "b"], ["p", "p", "q", "r"], control=0.5
-    )
+    score = accuracy_score_by_group(["a", "b", "a", "b"], ["a", "b", "b", "b"], ["p", "p", "q", "r"], control=0.5)
     assert (score.value, score.control, score.n, score.n_groups) == (0.75, 0.5, 4, 3)
     assert score.interval.low < 0.75 < score.interval.high
     empty = accuracy_score_by_group([], [], [], control=0.1)

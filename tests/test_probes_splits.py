@@ -40,10 +40,7 @@ def test_the_split_is_fair():
 
 
 def test_the_hash_seed_of_python_does_not_matter():
-    code = (
-        "from probes import split_groups; "
-        "print(split_groups([f'g{i}' for i in range(30)], 9, seed=4).tolist())"
-    )
+    code = "from probes import split_groups; print(split_groups([f'g{i}' for i in range(30)], 9, seed=4).tolist())"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -54,9 +51,7 @@ def test_the_hash_seed_of_python_does_not_matter():
         for seed in ("1", "2")
     }
     assert len(outputs) == 1
-    assert outputs.pop().decode().strip() == str(
-        split_groups([f"g{i}" for i in range(30)], 9, seed=4).tolist()
-    )
+    assert outputs.pop().decode().strip() == str(split_groups([f"g{i}" for i in range(30)], 9, seed=4).tolist())
 
 
 def test_nothing_may_be_kept_back():
@@ -107,15 +102,11 @@ def test_merged_groups_make_a_split_without_leaks():
     prompts = [f"prompt {number % 17}" for number in range(100)]
     merged = merge_duplicate_groups([f"p{number}" for number in range(100)], prompts)
     second = split_groups(merged, 30, seed=0)
-    assert_no_leakage(
-        *([p for p, kept in zip(prompts, second, strict=True) if kept == side] for side in (True, False))
-    )
+    assert_no_leakage(*([p for p, kept in zip(prompts, second, strict=True) if kept == side] for side in (True, False)))
 
 
 def test_a_leak_is_counted_and_shown():
-    with pytest.raises(
-        ProbeDataError, match=r"^4 keys are on both sides of the split: 'a', 'b', 'c' and 1 more"
-    ):
+    with pytest.raises(ProbeDataError, match=r"^4 keys are on both sides of the split: 'a', 'b', 'c' and 1 more"):
         assert_no_leakage(["d", "c", "b", "a", "a"], ["a", "b", "c", "d", "e"])
     with pytest.raises(ProbeDataError, match="x…'"):
         assert_no_leakage(["x" * 500], ["x" * 500])
