@@ -436,6 +436,22 @@ def test_fault_040_journal_that_may_not_be_written(tmp_path, whole):
     assert contents(tmp_path / "run") == whole
 
 
+def test_fault_038_disk_fails_inside_a_transaction(tmp_path, whole, monkeypatch):
+    def fail(*_rows):
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        raise error
+
+    with StoreWriter.open(tmp_path / "run", config=CONFIG, n_shards=N_SHARDS) as writer:
+        monkeypatch.setattr("workbench.store.journal.insert_rows", fail)
+        with pytest.raises(CorruptArtifact, match="disk failed") as caught:
+            writer.append(0, *chunk(0))
+        assert "Delete" not in caught.value.hint  # nothing is lost: the same command goes on
+    monkeypatch.undo()
+    capture(tmp_path / "run")
+    assert contents(tmp_path / "run") == whole
+
+
 def test_fault_046_interrupted_inside_a_transaction(tmp_path, whole, monkeypatch):
     def interrupt(*_rows):
         raise KeyboardInterrupt

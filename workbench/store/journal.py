@@ -69,6 +69,12 @@ def sqlite_errors(path: Path) -> Iterator[None]:
             raise ConfigError(
                 f"cannot write here: {error}", path=path, hint="Choose another folder."
             ) from error
+        if code == sqlite3.SQLITE_IOERR:
+            raise CorruptArtifact(
+                f"the disk failed: {error}",
+                path=path,
+                hint="Check the disk, then run the same command again.",
+            ) from error
         raise CorruptArtifact(
             f"database is damaged: {error}",
             path=path,
