@@ -103,11 +103,7 @@ def detail(problem: ProblemRecord, audit: AuditRecord, step: int | None) -> None
         row = next((row for row in problem.steps if row.claim_index == lone), None)
         st.subheader(f"Claim {lone}", anchor=False)
         st.text(f"Said: {visible(problem.claims[lone])}")
-        st.text(
-            "No thought was compared with it."
-            if row is None
-            else f"{row.status}: no thought stands against it."
-        )
+        st.text("No thought was compared with it." if row is None else f"{row.status}: no thought stands against it.")
         return
     for row in (row for row in problem.steps if row.step is not None and row.step == step):
         st.subheader(f"Latent step {step}", anchor=False)

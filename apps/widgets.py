@@ -68,9 +68,7 @@ def empty_state(folders: list[Path]) -> None:
 
 def error_card(error: WorkbenchError) -> None:
     """A clear message instead of a traceback; only the name of the file, not where it lies."""
-    st.error(
-        "This audit cannot be read. Choose another one above, or write it again.", icon=":material/error:"
-    )
+    st.error("This audit cannot be read. Choose another one above, or write it again.", icon=":material/error:")
     plain = error.to_dict()
     plain["path"] = None if error.path is None else Path(error.path).name
     names = ("message", "path", "field", "expected", "found", "hint")
@@ -186,9 +184,7 @@ def problem_header(problem: ProblemRecord) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         badge(problem.verdict)
         st.text(visible(problem.id))
-        scores = (
-            f"score {number(problem.score)}, p = {number(problem.p_value)}, q = {number(problem.q_value)}"
-        )
+        scores = f"score {number(problem.score)}, p = {number(problem.p_value)}, q = {number(problem.q_value)}"
         st.caption(scores, width="content")
     st.text(sentence(problem))
 

@@ -52,9 +52,7 @@ def step_of(
         if decoded is None
         else [Candidate(value=decoded, probability=0.93), Candidate(value="atrium", probability=0.04)],
     }
-    return ProblemStep(
-        step=step, decoded=decoded, said=said, claim_index=claim, status=status, **(plain | more)
-    )
+    return ProblemStep(step=step, decoded=decoded, said=said, claim_index=claim, status=status, **(plain | more))
 
 
 def problem_of(name: str, steps: list[ProblemStep], claims: list[str], **more: Any) -> ProblemRecord:
@@ -115,9 +113,7 @@ def hostile(name: str = "p-xss") -> ProblemRecord:
         step_of(3, ":red[vault]", "**md**", 3, "conflict"),
     ]
     claims = [row.said or "" for row in steps]
-    return problem_of(
-        name, steps, claims, prompt=XSS + HIDDEN, said=f"=cmd() {XSS}", condition="<i>x</i>", score=99.0
-    )
+    return problem_of(name, steps, claims, prompt=XSS + HIDDEN, said=f"=cmd() {XSS}", condition="<i>x</i>", score=99.0)
 
 
 def default_problems(n_steps: int = 4, n_honest: int = 6) -> list[ProblemRecord]:

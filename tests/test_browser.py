@@ -212,9 +212,7 @@ def test_a_deep_link_works_in_a_fresh_context_and_both_themes(address, new_page)
 def test_no_text_of_the_hero_lies_on_another(new_page, tmp_path, width):
     chains = [liar(f"p-{n}", n) for n in (3, 7, 12, 13, 20, 40, 60)]
     audit = make_audit([mixed("p-mixed"), hostile(), *chains], n_steps=60)
-    figures = [
-        hero(problem, audit).to_html(full_html=False, include_plotlyjs=False) for problem in audit.problems
-    ]
+    figures = [hero(problem, audit).to_html(full_html=False, include_plotlyjs=False) for problem in audit.problems]
     script = f"<script>{get_plotlyjs()}</script>"
     sheet = tmp_path / "heroes.html"
     body = f"<body style='margin:0 80px'>{script}{''.join(figures)}"

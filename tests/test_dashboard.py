@@ -21,9 +21,7 @@ ENTRY = ROOT / "apps" / "dashboard.py"
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     write_audit(tmp_path / "first", make_audit([*default_problems(), hostile()]))
-    write_audit(
-        tmp_path / "second", make_audit([liar("q-1", 3), mixed("q-2")], channel=channel_of(decorative=True))
-    )
+    write_audit(tmp_path / "second", make_audit([liar("q-1", 3), mixed("q-2")], channel=channel_of(decorative=True)))
     monkeypatch.setattr(sys, "argv", ["dashboard.py", str(tmp_path)])
     return tmp_path
 

@@ -17,9 +17,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def bars_of(figure, lane):
-    return next(
-        t for t in figure.data if t.type == "bar" and t.customdata is not None and t.customdata[0][0] == lane
-    )
+    return next(t for t in figure.data if t.type == "bar" and t.customdata is not None and t.customdata[0][0] == lane)
 
 
 def test_an_honest_problem_has_only_connectors_that_arrive():
@@ -166,9 +164,7 @@ def test_curves_stand_beside_their_controls():
         "previous step",
         "logit lens",
     ]
-    blind = audit.model_copy(
-        update={"steps": [s.model_copy(update={"logit_lens": None}) for s in audit.steps]}
-    )
+    blind = audit.model_copy(update={"steps": [s.model_copy(update={"logit_lens": None}) for s in audit.steps]})
     assert "logit lens" not in [trace.name for trace in decode_by_step(blind).data]
     exchange, placebo, *_ = causal_by_step(audit, theme="dark").data
     assert list(exchange.y) == [0.9] * 5

@@ -64,11 +64,7 @@ def page(audit, provenance=PROVENANCE):
 
 def test_the_verdict_stands_before_every_number():
     text = page(make_audit()).text
-    assert (
-        text.index("3 of 10 problems diverge")
-        < text.index("Verdict by condition")
-        < text.index("each beside its")
-    )
+    assert text.index("3 of 10 problems diverge") < text.index("Verdict by condition") < text.index("each beside its")
 
 
 def test_what_limits_the_verdict_stands_before_it_and_in_order():
@@ -148,9 +144,7 @@ def test_the_policy_allows_exactly_this_style_sheet():
     sheet = re.search(r"<style>(.*?)</style>", html, re.DOTALL).group(1)
     expected = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
     policy = next(
-        v
-        for tag, name, v in page(make_audit()).attributes
-        if tag == "meta" and name == "content" and "src" in v
+        v for tag, name, v in page(make_audit()).attributes if tag == "meta" and name == "content" and "src" in v
     )
     assert policy == f"default-src 'none'; style-src 'sha256-{expected}'; base-uri 'none'; form-action 'none'"
     assert html.count("<style") == 1
@@ -179,6 +173,4 @@ def test_provenance_is_shown_and_the_page_is_a_pure_function():
     assert "workbench audit 'my model'" in found.text
     assert "versions.torch 2.13.0" in found.text
     assert make_audit().run_root in found.text
-    assert render_report(make_audit(), provenance=PROVENANCE) == render_report(
-        make_audit(), provenance=PROVENANCE
-    )
+    assert render_report(make_audit(), provenance=PROVENANCE) == render_report(make_audit(), provenance=PROVENANCE)

@@ -15,9 +15,7 @@ for column, headline in zip(st.columns(5), headlines(audit), strict=True):
         widgets.metric(headline)
 
 narrow, search = st.columns([2, 3], vertical_alignment="bottom")
-verdict = narrow.segmented_control(
-    "Verdict", ["diverges", "cannot-tell", "agrees"], key="verdict", bind="query-params"
-)
+verdict = narrow.segmented_control("Verdict", ["diverges", "cannot-tell", "agrees"], key="verdict", bind="query-params")
 words = search.text_input(
     "Search",
     key="find",

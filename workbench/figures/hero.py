@@ -153,9 +153,7 @@ def _axes(figure: go.Figure, drawn: Picture, lanes: Lanes, ink: Ink) -> None:
     )
 
 
-def hero(
-    problem: ProblemRecord, audit: AuditRecord, *, theme: Theme = "light", step: int | None = None
-) -> go.Figure:
+def hero(problem: ProblemRecord, audit: AuditRecord, *, theme: Theme = "light", step: int | None = None) -> go.Figure:
     """The hero of one problem; the column of `step`, where one is picked, is shaded.
 
     Boxes and bars carry ``customdata`` ``["thought", step]`` or ``["claim", index]``.
@@ -198,7 +196,5 @@ def hero(
     for bar in drawn.bars:
         if bar.step == step:
             look = {"fillcolor": ink.grid, "opacity": 0.6, "line_width": 0, "layer": "below"}
-            figure.add_shape(
-                type="rect", xref="x", yref="paper", x0=bar.x - 0.5, x1=bar.x + 0.5, y0=0, y1=1, **look
-            )
+            figure.add_shape(type="rect", xref="x", yref="paper", x0=bar.x - 0.5, x1=bar.x + 0.5, y0=0, y1=1, **look)
     return figure

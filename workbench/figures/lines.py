@@ -16,18 +16,14 @@ _SYMBOLS = ("square-open", "diamond-open", "triangle-up-open", "cross-open", "x-
 Value = Callable[[StepSummary], float | None]
 
 
-def _score(
-    audit: AuditRecord, name: str, value: Value, interval: Callable[[StepSummary], Interval]
-) -> go.Scatter:
+def _score(audit: AuditRecord, name: str, value: Value, interval: Callable[[StepSummary], Interval]) -> go.Scatter:
     values = [value(step) or 0.0 for step in audit.steps]
     return go.Scatter(
         x=[step.step for step in audit.steps],
         y=values,
         error_y={
             "array": [max(0.0, interval(step).high - y) for step, y in zip(audit.steps, values, strict=True)],
-            "arrayminus": [
-                max(0.0, y - interval(step).low) for step, y in zip(audit.steps, values, strict=True)
-            ],
+            "arrayminus": [max(0.0, y - interval(step).low) for step, y in zip(audit.steps, values, strict=True)],
             "thickness": 1.5,
         },
         mode="lines+markers",
@@ -84,24 +80,16 @@ def decode_by_step(audit: AuditRecord, *, theme: Theme = "light") -> go.Figure:
         ("previous step", lambda step: step.previous_step),
         ("logit lens", lambda step: step.logit_lens),
     ]
-    score = _score(
-        audit, "probe (95 %)", lambda step: step.decode_accuracy, lambda step: step.decode_interval
-    )
+    score = _score(audit, "probe (95 %)", lambda step: step.decode_accuracy, lambda step: step.decode_interval)
     others = [_control(audit, name, value, rank, theme) for rank, (name, value) in enumerate(controls)]
     return _by_step([score, *others], "decoded right", theme)
 
 
 def causal_by_step(audit: AuditRecord, *, theme: Theme = "light") -> go.Figure:
     """Share of honest problems that follow (or move) when a thought is exchanged, beside the placebo."""
-    score = _score(
-        audit, "exchange (95 %)", lambda step: step.causal_effect, lambda step: step.causal_interval
-    )
-    placebo = _score(
-        audit, "placebo (95 %)", lambda step: step.placebo_effect, lambda step: step.placebo_interval
-    )
-    placebo.update(
-        line={"color": OKABE_ITO[1], "width": 1.5, "dash": "dash"}, marker={"symbol": "square-open"}
-    )
+    score = _score(audit, "exchange (95 %)", lambda step: step.causal_effect, lambda step: step.causal_interval)
+    placebo = _score(audit, "placebo (95 %)", lambda step: step.placebo_effect, lambda step: step.placebo_interval)
+    placebo.update(line={"color": OKABE_ITO[1], "width": 1.5, "dash": "dash"}, marker={"symbol": "square-open"})
     verbs = sorted({EFFECT[step.measure] for step in audit.steps})
     zero = _control(audit, "zeroed (moves)", lambda step: step.zero_effect, 1, theme)
     shuffle = _control(audit, "shuffled (moves)", lambda step: step.shuffle_effect, 2, theme)

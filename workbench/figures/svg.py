@@ -58,9 +58,7 @@ def _n(value: float) -> str:
     return f"{value:.1f}".rstrip("0").rstrip(".")
 
 
-def _text(
-    x: float, y: float, text: str, *, size: int = 12, fill: str, anchor: str = "middle", extra: str = ""
-) -> str:
+def _text(x: float, y: float, text: str, *, size: int = 12, fill: str, anchor: str = "middle", extra: str = "") -> str:
     return (
         f'<text x="{_n(x)}" y="{_n(y)}" font-size="{size}" fill="{fill}" text-anchor="{anchor}"{extra}>'
         f"{escape(text)}</text>"
@@ -81,9 +79,7 @@ def _box(box: Box, frame: _Frame) -> str:
     apart = box.status not in {"agree", None}
     outline = f' stroke="{frame.ink.ink}" stroke-width="2.5" class="wb-outline"' if apart else ""
     fill = mark.fill if mark else frame.ink.neutral
-    parts = [
-        f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{height}" rx="4" fill="{fill}"{outline}/>'
-    ]
+    parts = [f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{height}" rx="4" fill="{fill}"{outline}/>']
     colour = mark.text if mark else "#000000"
     if box.text and frame.drawn.form == "words":
         parts.append(_text(x + width / 2, y + height / 2 + 4, _fit(box.text, width - 6), fill=colour))
@@ -107,18 +103,14 @@ def _glyph(status: StepStatus, x: float, y: float, r: float, ink: Ink) -> list[t
     """The mark of a status as strokes, so that it needs no font."""
     fill, d = MARKS[status].fill, r * 0.7
     circle = f"M{_n(x - r)} {_n(y)}a{_n(r)} {_n(r)} 0 1 0 {_n(2 * r)} 0a{_n(r)} {_n(r)} 0 1 0 {_n(-2 * r)} 0"
-    cross = (
-        f"M{_n(x - d)} {_n(y - d)}L{_n(x + d)} {_n(y + d)}M{_n(x - d)} {_n(y + d)}L{_n(x + d)} {_n(y - d)}"
-    )
+    cross = f"M{_n(x - d)} {_n(y - d)}L{_n(x + d)} {_n(y + d)}M{_n(x - d)} {_n(y + d)}L{_n(x + d)} {_n(y - d)}"
     if status == "agree":
         return [(f'fill="{fill}"', circle)]
     if status == "ahead":
         return [(f'fill="{fill}"', f"M{_n(x - r)} {_n(y - r)}L{_n(x + r)} {_n(y)}L{_n(x - r)} {_n(y + r)}Z")]
     hollow = f'fill="none" stroke="{fill}" stroke-width="2"'
     if status == "unsupported":
-        return [
-            (hollow, f"M{_n(x - r)} {_n(y)}L{_n(x)} {_n(y - r)}L{_n(x + r)} {_n(y)}L{_n(x)} {_n(y + r)}Z")
-        ]
+        return [(hollow, f"M{_n(x - r)} {_n(y)}L{_n(x)} {_n(y - r)}L{_n(x + r)} {_n(y)}L{_n(x)} {_n(y + r)}Z")]
     if status == "unsaid":
         return [(hollow, circle), (f'stroke="{fill}" stroke-width="1.5"', cross)]
     shadow = f'stroke="{ink.ink}" stroke-width="5" stroke-linecap="round" class="wb-outline"'
@@ -127,13 +119,7 @@ def _glyph(status: StepStatus, x: float, y: float, r: float, ink: Ink) -> list[t
 
 def _line(x0: float, y0: float, x1: float, y1: float, status: StepStatus, weight: float) -> tuple[str, str]:
     width = 1.5 + 1.5 * round(3 * weight)
-    look = (
-        ' stroke-opacity=".7"'
-        if status == "agree"
-        else ""
-        if status == "conflict"
-        else ' stroke-dasharray="3 3"'
-    )
+    look = ' stroke-opacity=".7"' if status == "agree" else "" if status == "conflict" else ' stroke-dasharray="3 3"'
     attributes = f'stroke="{MARKS[status].fill}" stroke-width="{_n(width)}"{look}'
     return attributes, f"M{_n(x0)} {_n(y0)}L{_n(x1)} {_n(y1)}"
 
@@ -163,9 +149,7 @@ def _connectors(frame: _Frame) -> str:
 
 
 def _hatch(name: str, fill: str) -> str:
-    attributes = (
-        f'id="{name}" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"'
-    )
+    attributes = f'id="{name}" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"'
     return f'<pattern {attributes}><path d="M1.5 0V6" stroke="{fill}" stroke-width="3"/></pattern>'
 
 
@@ -177,9 +161,7 @@ def _bars(frame: _Frame) -> str:
     for bits, label in ((0.0, "0"), (0.5, "0.5"), (1.0, "1")):
         y = zero - bits * _BARS
         parts.append(f'<path d="M{LEFT} {_n(y)}H{WIDTH - RIGHT}" stroke="{ink.grid}" class="wb-grid"/>')
-        parts.append(
-            _text(LEFT - 6, y + 4, label, size=11, fill=ink.faint, anchor="end", extra=' class="wb-faint"')
-        )
+        parts.append(_text(LEFT - 6, y + 4, label, size=11, fill=ink.faint, anchor="end", extra=' class="wb-faint"'))
     every = max(1, -(-len(frame.drawn.bars) // 20))
     for place, bar in enumerate(frame.drawn.bars):
         x, width = frame.x(bar.x), frame.wide(0.98)
@@ -197,9 +179,7 @@ def _bars(frame: _Frame) -> str:
             f'fill="{fill}"{outline}/>'
         )
         if place % every == 0:
-            parts.append(
-                _text(x, zero + 14, str(bar.step), size=11, fill=ink.faint, extra=' class="wb-faint"')
-            )
+            parts.append(_text(x, zero + 14, str(bar.step), size=11, fill=ink.faint, extra=' class="wb-faint"'))
     return "".join(parts)
 
 
@@ -240,9 +220,7 @@ def _labels(frame: _Frame) -> str:
     for status in STATUSES:
         legend = MARKS[status].legend
         parts.append(_paths(_glyph(status, x + 6, y, 5, ink)))
-        parts.append(
-            _text(x + 16, y + 4, legend, size=11, fill=ink.ink, anchor="start", extra=' class="wb-ink"')
-        )
+        parts.append(_text(x + 16, y + 4, legend, size=11, fill=ink.ink, anchor="start", extra=' class="wb-ink"'))
         x += 16 + 5.9 * len(legend) + 18
     parts.append(f'<rect x="{_n(x)}" y="{y - 5}" width="12" height="10" fill="{ink.band}" class="wb-band"/>')
     legend = "honest problems, 2.5-97.5 %"
@@ -250,9 +228,7 @@ def _labels(frame: _Frame) -> str:
     return "".join(parts)
 
 
-def hero_svg(
-    problem: ProblemRecord, audit: AuditRecord, *, theme: Theme = "light", caption: bool = True
-) -> str:
+def hero_svg(problem: ProblemRecord, audit: AuditRecord, *, theme: Theme = "light", caption: bool = True) -> str:
     """One standalone SVG (960 units wide, under 50 KB) of the problem's hero.
 
     With `caption` the verdict sentence stands above the lanes. Text from the

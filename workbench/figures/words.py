@@ -84,9 +84,7 @@ def thought_lines(row: ProblemStep, summary: StepSummary | None) -> list[str]:
     lines += [f"reads {short(top.value, 40)}  p = {number(top.probability)}" for top in row.top[:5]]
     if row.said is not None:
         lines.append(f"said there: {short(row.said, 40)}")
-    lines.append(
-        f"conformal p = {number(row.p_value)}, unseen p = {number(row.unseen_p)}, norm = {number(row.norm)}"
-    )
+    lines.append(f"conformal p = {number(row.p_value)}, unseen p = {number(row.unseen_p)}, norm = {number(row.norm)}")
     if summary is not None:
         read = f"decoded right {number(summary.decode_accuracy)}, control {number(summary.control)}"
         verb = EFFECT[summary.measure]
@@ -99,9 +97,7 @@ def claim_lines(index: int, claim: str, rows: Sequence[ProblemStep]) -> list[str
     """What a claim box says when pointed at."""
     lines = [f"claim {index}: {short(claim, 60)}"]
     for row in rows:
-        against = (
-            "no thought" if row.step is None else f"thought {row.step} reads {short(row.decoded or '–', 24)}"
-        )
+        against = "no thought" if row.step is None else f"thought {row.step} reads {short(row.decoded or '–', 24)}"
         answer = "" if row.said in {None, claim} else f", and the answer is {short(row.said or '', 24)}"
         lines.append(f"{row.status}: {against}{answer}")
     return lines if rows else [*lines, "no thought was compared with it"]
