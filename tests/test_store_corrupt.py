@@ -146,9 +146,7 @@ def test_fault_006_header_bomb_refused_before_it_is_parsed():
     assert caught.value.field == "n_tensors"
 
 
-@pytest.mark.parametrize(
-    "shape", [[-1, 2], [1.0, 2], [1 << 62, 1 << 62], [2], [1, 2, 1], "12", None, [True, 2]]
-)
+@pytest.mark.parametrize("shape", [[-1, 2], [1.0, 2], [1 << 62, 1 << 62], [2], [1, 2, 1], "12", None, [True, 2]])
 def test_fault_007_shapes_that_cannot_be(shape):
     with pytest.raises(SchemaError) as caught:
         parse(edited(shape=shape))
@@ -323,9 +321,7 @@ def test_a_whole_forged_nonfinite_count_is_found_by_verify(store, monkeypatch):
 
 def test_forged_rows_of_other_problems_are_refused(tmp_path, monkeypatch):
     """A store whose every hash is right, but whose shard 0 talks about the problems of shard 1."""
-    monkeypatch.setattr(
-        "workbench.store.writer._place", lambda shards: [shards[n].record(0) for n in sorted(shards)]
-    )
+    monkeypatch.setattr("workbench.store.writer._place", lambda shards: [shards[n].record(0) for n in sorted(shards)])
     with StoreWriter.open(tmp_path / "forged", config=CONFIG, n_shards=1) as writer:
         writer.append(0, *chunk(1))
         writer.seal()
@@ -380,14 +376,10 @@ def test_fault_018_hostile_manifest(store, text):
 
 
 # What a hostile pickle looks like; nothing here ever loads it.
-GADGET = (
-    b"\x80\x04\x95\x1e\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x02id\x94\x85\x94R\x94."
-)
+GADGET = b"\x80\x04\x95\x1e\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x02id\x94\x85\x94R\x94."
 
 
-@pytest.mark.parametrize(
-    "value", [b"[" * 900 + b"]" * 900, b'{"a":' * 400 + b"1" + b"}" * 400, b"123456789012345678"]
-)
+@pytest.mark.parametrize("value", [b"[" * 900 + b"]" * 900, b'{"a":' * 400 + b"1" + b"}" * 400, b"123456789012345678"])
 def test_fault_018_hostile_config_inside_a_manifest(store, value):
     whole = (store / "manifest.json").read_bytes()
     put(store / "manifest.json", whole.replace(b'"organism:liar"', value))

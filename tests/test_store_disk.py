@@ -193,9 +193,7 @@ def test_fault_042_043_two_writers_and_a_lock_that_dies_with_its_process(tmp_pat
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (here.parent, here)))}
     run = tmp_path / "run"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, run], env=environment, stdout=subprocess.PIPE, text=True
-    )
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, run], env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(StoreBusy, match=f"process {holder.pid}") as caught:
@@ -333,9 +331,7 @@ def test_fault_029_031_modes(tmp_path):
         write_file(tmp_path / "plain", b"x")
     finally:
         os.umask(old)
-    modes = {
-        name: stat.S_IMODE(mode) for name, (_, mode) in contents(tmp_path / "run").items() if name != ".lock"
-    }
+    modes = {name: stat.S_IMODE(mode) for name, (_, mode) in contents(tmp_path / "run").items() if name != ".lock"}
     assert set(modes.values()) == {0o440}
     assert stat.S_IMODE((tmp_path / "plain").stat().st_mode) == 0o640
 

@@ -27,9 +27,7 @@ def store(tmp_path_factory):
 
 def test_planted_values_come_back(store):
     everything = store.select("thought")
-    np.testing.assert_array_equal(
-        everything.vectors, np.concatenate([vectors(n, 3, "float32") for n in range(3)])
-    )
+    np.testing.assert_array_equal(everything.vectors, np.concatenate([vectors(n, 3, "float32") for n in range(3)]))
     np.testing.assert_array_equal(everything.example, np.repeat(np.arange(6), STEPS))
     np.testing.assert_array_equal(everything.pos, 7 + everything.step)
     assert everything.vectors.dtype == np.float32
@@ -221,9 +219,7 @@ def test_fault_053_blocks_need_the_memory_of_a_shard_and_not_of_the_store(tmp_pa
     with StoreWriter.open(tmp_path, config={"sites": {"s": site}}, n_shards=n_shards) as writer:
         for index in range(n_shards):
             address[:, 0], address[:, 1] = index, np.arange(rows)
-            writer.append(
-                index, {"s": SiteRows(np.full((rows, dim), index, np.float32), address)}, [{"n": index}]
-            )
+            writer.append(index, {"s": SiteRows(np.full((rows, dim), index, np.float32), address)}, [{"n": index}])
         writer.seal()
     store, total = RunStore(tmp_path), 0.0
     tracemalloc.start()
@@ -240,9 +236,9 @@ def test_fault_053_blocks_need_the_memory_of_a_shard_and_not_of_the_store(tmp_pa
 def test_the_index_can_be_queried_as_a_plain_database(store):
     database = sqlite3.connect(f"{(store.path / 'manifest.sqlite').as_uri()}?mode=ro&immutable=1", uri=True)
     assert database.execute("SELECT sum(bytes), count(*) FROM shards").fetchone()[1] == N_SHARDS
-    assert database.execute(
-        "SELECT count(*) FROM problems WHERE json_extract(record, '$.id') = 'p-3'"
-    ).fetchone() == (1,)
+    assert database.execute("SELECT count(*) FROM problems WHERE json_extract(record, '$.id') = 'p-3'").fetchone() == (
+        1,
+    )
     database.close()
 
 
@@ -263,9 +259,7 @@ def runs(draw):
         for name in names:
             places = itertools.product(range(first, first + n_problems), [-1, 0, 1], [0, 1], [-1, 5])
             wanted = (
-                draw(st.lists(st.sampled_from(list(places) or [()]), unique=True, max_size=6))
-                if n_problems
-                else []
+                draw(st.lists(st.sampled_from(list(places) or [()]), unique=True, max_size=6)) if n_problems else []
             )
             address = np.array(wanted, np.int32).reshape(len(wanted), 4)
             shape = (len(wanted), dims[name])
@@ -296,9 +290,7 @@ def test_any_tables_make_the_round_trip(tmp_path_factory, run):
             for tables, _ in shards
             for address, vector in zip(tables[name].address.tolist(), tables[name].vectors, strict=True)
         }
-        places = list(
-            zip(*(getattr(got, axis).tolist() for axis in ("example", "step", "visit", "pos")), strict=True)
-        )
+        places = list(zip(*(getattr(got, axis).tolist() for axis in ("example", "step", "visit", "pos")), strict=True))
         assert places == sorted(planted)
         assert [vector.tobytes() for vector in got.vectors] == [planted[place] for place in places]
         assert got.vectors.dtype == site["dtype"]

@@ -182,7 +182,13 @@ def _unseen_p(case: Case) -> dict[int, dict[int, float]]:
 
 
 def _record(
-    case: Case, one: Compared, judgement: Judgement, p: float, q: float, margins: Mapping[int, Floats], unseen: Mapping[int, float]
+    case: Case,
+    one: Compared,
+    judgement: Judgement,
+    p: float,
+    q: float,
+    margins: Mapping[int, Floats],
+    unseen: Mapping[int, float],
 ) -> ProblemRecord:
     source = case.sources[one.example]
     readings = {reading.step: reading for reading in one.readings}
@@ -204,9 +210,18 @@ def _record(
 
 
 def _step_record(
-    pairing: Pairing, readings: Mapping[int, Reading], one: Compared, margins: Mapping[int, Floats], unseen: Mapping[int, float]
+    pairing: Pairing,
+    readings: Mapping[int, Reading],
+    one: Compared,
+    margins: Mapping[int, Floats],
+    unseen: Mapping[int, float],
 ) -> ProblemStep:
-    said = {"said": pairing.said, "claim_index": pairing.claim_index, "status": pairing.status, "margin": pairing.margin}
+    said = {
+        "said": pairing.said,
+        "claim_index": pairing.claim_index,
+        "status": pairing.status,
+        "margin": pairing.margin,
+    }
     if pairing.step is None:
         return ProblemStep(
             step=None, decoded=None, confidence=None, p_value=None, divergence_bits=1.0, unseen_p=None, norm=None,
@@ -238,9 +253,7 @@ def summarise(case: Case, problems: Sequence[ProblemRecord]) -> Summary:
     promise = _promise(case)
     verdict, reason = _verdict(case, problems, counts, promise)
     right = [fit.right for fit in case.fits]
-    interval = group_bootstrap(
-        np.concatenate(right), np.concatenate([fit.groups for fit in case.fits]), seed=case.seed
-    )
+    interval = group_bootstrap(np.concatenate(right), np.concatenate([fit.groups for fit in case.fits]), seed=case.seed)
     unseen = [s.unseen_p > NOVELTY_ALPHA for p in problems for s in p.steps if s.unseen_p is not None]
     return Summary(
         n_problems=len(problems),

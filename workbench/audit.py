@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-
-
 from workbench.assess import Case, Causal, causal_records, problem_records, step_summaries, summarise
 from workbench.capture import DEFAULT_SITES, FINGERPRINTED, SHARD_PROBLEMS, capture
 from workbench.errors import ConfigError, InsufficientData

@@ -86,7 +86,11 @@ def _config(
 ) -> dict[str, Any]:
     recipe = model.reasoner.recipe
     declared = {
-        name: {"dim": model.reasoner.sites[name].size, "dtype": "float32", "axes": list(model.reasoner.sites[name].axes)}
+        name: {
+            "dim": model.reasoner.sites[name].size,
+            "dtype": "float32",
+            "axes": list(model.reasoner.sites[name].axes),
+        }
         for name in sites
     }
     items = [[role, problem.to_plain()] for role, problem in zip(roles, problems, strict=True)]

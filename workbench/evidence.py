@@ -49,6 +49,11 @@ class Honest:
         return [group for group, held in zip(self.groups, self.held_out, strict=True) if held]
 
 
+def known_values(problem: Mapping[str, Any]) -> dict[int, str]:
+    """Single values by step; a set of values has no probe in this version."""
+    return {step: value for step, value in enumerate(problem.get("thoughts", [])) if isinstance(value, str)}
+
+
 def examples_of(store: RunStore, role: str) -> list[int]:
     """Rows of the store's problems that were given for this role."""
     return [i for i, record in enumerate(store.problems) if record["role"] == role]
@@ -73,7 +78,7 @@ def split_honest(store: RunStore, speaking: Speaking, *, alpha: float, seed: int
     said = [parse_said(store.problems[i]["said"], speaking) for i in examples]
     labels: Labels = "thoughts" if any("thoughts" in p for p in problems) else "said"
     known = [
-        _known_values(p) if labels == "thoughts" else dict(enumerate(s.claims[: store.problems[i]["n_steps"]]))
+        known_values(p) if labels == "thoughts" else dict(enumerate(s.claims[: store.problems[i]["n_steps"]]))
         for i, p, s in zip(examples, problems, said, strict=True)
     ]
     n = len(examples)
@@ -86,11 +91,6 @@ def split_honest(store: RunStore, speaking: Speaking, *, alpha: float, seed: int
         held_out=split_groups(groups, n_held, seed=seed),
         answer_step=find_answer_step(known, [s.answer for s in said]),
     )
-
-
-def _known_values(problem: Mapping[str, Any]) -> dict[int, str]:
-    """Single values by step; a set of values has no probe in this version."""
-    return {step: value for step, value in enumerate(problem.get("thoughts", [])) if isinstance(value, str)}
 
 
 def labelled_steps(store: RunStore, honest: Honest) -> list[LabelledStep]:

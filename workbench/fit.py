@@ -45,12 +45,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class LabelledStep:
-    """Thoughts of one step of trusted problems, with what they are known to hold."""
+    """Vectors of one site and step of trusted problems, with what they are known to hold."""
 
+    site: str
     step: int
     thoughts: Float[np.ndarray, "row d_model"]
     before: Float[np.ndarray, "row d_model"] | None
-    """Thoughts of the step before, same rows."""
+    """Vectors of the step before, same rows."""
     labels: tuple[str, ...]
     groups: tuple[str, ...]
     prompts: tuple[str, ...]
@@ -62,6 +63,7 @@ class LabelledStep:
 class StepFit:
     """A probe of one step and how it did on held-out honest problems, beside its controls."""
 
+    site: str
     step: int
     probe: FrozenProbe
     unseen: UnseenValueTest
@@ -114,10 +116,11 @@ def fit_step(data: LabelledStep, reasoner: Reasoner | None, *, seed: int) -> Ste
     )  # fmt: skip
     words = _word_features(data.prompts, fit)
     metadata = {
-        "step": data.step, "site": "thought", "n_fit": int(fit.sum()), "C": float(probe.C_),
+        "step": data.step, "site": data.site, "n_fit": int(fit.sum()), "C": float(probe.C_),
         "converged": bool(probe.converged_), "seed": seed,
     }  # fmt: skip
     return StepFit(
+        site=data.site,
         step=data.step,
         probe=replace(freeze(probe, metadata), novelty=unseen.novelty),
         unseen=unseen,
@@ -159,7 +162,7 @@ def _previous_step(data: LabelledStep, labels: NDArray[Any], groups: NDArray[Any
 
 
 def _logit_lens(data: LabelledStep, labels: NDArray[Any], reasoner: Reasoner | None) -> float | None:
-    if reasoner is None:
+    if reasoner is None or data.site != "thought":
         return None
     values = sorted(set(data.labels))
     places = logit_lens(reasoner, data.thoughts[data.held_out], values)
@@ -167,9 +170,15 @@ def _logit_lens(data: LabelledStep, labels: NDArray[Any], reasoner: Reasoner | N
 
 
 def label_steps(
-    store: RunStore, labels: Sequence[Mapping[int, str]], examples: Sequence[int], held_out: Bools, groups: Sequence[str]
+    store: RunStore,
+    labels: Sequence[Mapping[int, str]],
+    examples: Sequence[int],
+    held_out: Bools,
+    groups: Sequence[str],
+    *,
+    site: str = "thought",
 ) -> list[LabelledStep]:
-    """Steps that have labels, with their thoughts from the store.
+    """Steps that have labels, with the site's vectors from the store; rows that are not finite are left out.
 
     Args:
         labels: step -> known value, one mapping per example.
@@ -177,20 +186,23 @@ def label_steps(
     """
     place = {example: k for k, example in enumerate(examples)}
     thoughts = {
-        step: store.select("thought", step=step, examples=np.array(examples))
+        step: store.select(site, step=step, visit=0, examples=np.array(examples))
         for step in range(max(int(store.problems[i]["n_steps"]) for i in examples))
     }
     rows = {step: dict(zip(chosen.example.tolist(), chosen.vectors, strict=True)) for step, chosen in thoughts.items()}
     steps = []
     for step in sorted({step for known in labels for step in known}):
         mine = [
-            i for i in examples if step in labels[place[i]] and i in rows.get(step, {}) and np.isfinite(rows[step][i]).all()
+            i
+            for i in examples
+            if step in labels[place[i]] and i in rows.get(step, {}) and np.isfinite(rows[step][i]).all()
         ]
         if not mine:
             continue
         order = [place[i] for i in mine]
         steps.append(
             LabelledStep(
+                site=site,
                 step=step,
                 thoughts=np.stack([rows[step][i] for i in mine]),
                 before=np.stack([np.nan_to_num(rows[step - 1][i]) for i in mine]) if step else None,
@@ -230,11 +242,22 @@ def fit_steps(
 
 def save_fits(fits: Sequence[StepFit], folder: Path) -> str:
     """Write the probes (safetensors and JSON) and return the hash of the pair."""
-    pack, spec = save_probes({f"thought.step{fit.step:04d}": fit.probe for fit in fits})
+    pack, spec = save_probes({f"{fit.site}.step{fit.step:04d}": fit.probe for fit in fits})
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / PACK_NAME, pack)
     write_file(folder / SPEC_NAME, spec)
     return digest(pack + spec)
+
+
+def fit_record(fit: StepFit) -> dict[str, object]:
+    """Plain values of one fit: every score beside its controls, its n and its interval."""
+    return {
+        "site": fit.site, "step": fit.step, "n": fit.n, "n_classes": len(fit.probe.classes),
+        "accuracy": fit.accuracy, "interval": [fit.interval.low, fit.interval.high],
+        "shuffled": fit.shuffled, "n_shuffles": fit.n_shuffles, "selectivity_p": fit.selectivity_p,
+        "majority": fit.majority, "input_only": fit.input_only, "previous_step": fit.previous_step,
+        "logit_lens": fit.logit_lens, "readable": fit.readable, **dict(fit.probe.metadata),
+    }  # fmt: skip
 
 
 def load_fits(folder: Path, *, expected_root: str | None = None) -> dict[str, FrozenProbe]:

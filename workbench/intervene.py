@@ -195,7 +195,13 @@ class _Bench:
     """The intact run, and edits of it."""
 
     def __init__(
-        self, reasoner: Reasoner, honest: HonestRun, steps: range, seed: int, stop: StopFlag | None, progress: Progress | None
+        self,
+        reasoner: Reasoner,
+        honest: HonestRun,
+        steps: range,
+        seed: int,
+        stop: StopFlag | None,
+        progress: Progress | None,
     ) -> None:
         self.reasoner, self.honest, self.steps, self.stop, self.progress = reasoner, honest, steps, stop, progress
         self.generator = np.random.default_rng(seed)
@@ -222,9 +228,7 @@ class _Bench:
     def all_steps(self) -> ChannelEffects:
         """Edit every thought, and then everything cached at their positions as well."""
         donors = self._differing(self.answers)
-        whole = {
-            site: {step: self._exchanged(site, step, donors) for step in self.steps} for site in self.sites
-        }
+        whole = {site: {step: self._exchanged(site, step, donors) for step in self.steps} for site in self.sites}
         everything = {site: edits.replace(values) for site, values in whole.items()}
 
         def answers_as_donor(said: Sequence[Said]) -> Bools:
@@ -246,9 +250,7 @@ class _Bench:
             self.progress(self.done, self.planned)
         return trace
 
-    def _effect(
-        self, change: Mapping[str, Edit], follows: Callable[[Sequence[Said]], Bools] | None = None
-    ) -> Effect:
+    def _effect(self, change: Mapping[str, Edit], follows: Callable[[Sequence[Said]], Bools] | None = None) -> Effect:
         said = self._run(change).said
         moved = np.array([a != b for a, b in zip(said, self.plain.said, strict=True)])
         heard = [parse_said(text, self.honest.speaking) for text in said]

@@ -23,6 +23,8 @@ def canonical_json(value: Any) -> bytes:
     """RFC 8785 bytes of plain values (no NaN, no infinity, integers below 2**53)."""
     try:
         return rfc8785.dumps(value)
+    except RecursionError as error:
+        raise SchemaError("value is nested too deeply to be written") from error
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise SchemaError(f"value cannot be written as canonical JSON: {error}") from error
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
-from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
+from torch import Tensor
+from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -72,7 +72,10 @@ class Backbone:
         self.d_vocab = int(self.embed.weight.shape[0])
         if len(tokenizer) > self.d_vocab:
             raise ConfigError(
-                "the tokenizer knows more tokens than the model", field="vocab_size", expected=self.d_vocab, found=len(tokenizer)
+                "the tokenizer knows more tokens than the model",
+                field="vocab_size",
+                expected=self.d_vocab,
+                found=len(tokenizer),
             )
 
     @property
@@ -125,7 +128,16 @@ class Backbone:
 
     def text(self, token_ids: Collection[int]) -> str:
         """Text of ids, special tokens kept and nothing tidied."""
-        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        return str(
+            self.tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
+
+    def random_text(self, n_tokens: int, seed: int) -> str:
+        """Text of random tokens that are not special."""
+        special = set(self.tokenizer.all_special_ids)
+        plain = [token for token in range(len(self.tokenizer)) if token not in special]
+        places = torch.randint(len(plain), (n_tokens,), generator=torch.Generator().manual_seed(seed))
+        return self.text([plain[place] for place in places.tolist()])
 
     def forward_ids(
         self, ids: Int[Tensor, "example q"], before: Forward | None = None, mask: Tensor | None = None
@@ -194,7 +206,9 @@ def load_backbone(folder: Path, *, device: str = "cpu", dtype: torch.dtype = tor
 def _refuse_unsafe(folder: Path) -> None:
     if not folder.is_dir():
         raise SchemaError(
-            "no such model folder", path=folder, hint="MODEL is organism:NAME or a folder with Hugging Face files and reasoner.toml."
+            "no such model folder",
+            path=folder,
+            hint="MODEL is organism:NAME or a folder with Hugging Face files and reasoner.toml.",
         )
     config = read_json(folder / "config.json")
     if not isinstance(config, dict):
@@ -211,7 +225,9 @@ def _refuse_unsafe(folder: Path) -> None:
                 "pickled weights can run code and are never read", path=pickled[0],
                 hint="Convert them where they came from: model.save_pretrained(DIR, safe_serialization=True).",
             )  # fmt: skip
-        raise SchemaError("no weights in the model folder", path=folder, field="model.safetensors", expected=" or ".join(WEIGHTS))
+        raise SchemaError(
+            "no weights in the model folder", path=folder, field="model.safetensors", expected=" or ".join(WEIGHTS)
+        )
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise SchemaError("no tokenizer in the model folder", path=folder, field="tokenizer.json")
 

@@ -94,6 +94,10 @@ class Reasoner(ABC):
         """Id of the token that says this text within a sentence; None where it takes several."""
 
     @abstractmethod
+    def random_prompt(self, n_tokens: int, seed: int) -> str:
+        """Text of about so many random tokens, for checks that have no problem to go by."""
+
+    @abstractmethod
     def own_logits(self, problem: Problem) -> Float[Tensor, " d_vocab"]:
         """Next-token logits after the prompt from the model's own forward pass, none of our code in between."""
 

@@ -30,6 +30,11 @@ class CheckResult:
     detail: str
 
 
+def random_problems(reasoner: Reasoner, n: int = 4, *, seed: int = 0) -> list[Problem]:
+    """Prompts of random words of the model's own vocabulary, each of another length."""
+    return [Problem(id=f"random-{k}", prompt=reasoner.random_prompt(3 + 2 * k, seed + k)) for k in range(n)]
+
+
 def check_reasoner(reasoner: Reasoner, problems: Sequence[Problem]) -> list[CheckResult]:
     """Run every check on at least two problems of different length; none stops the others."""
     results = []
@@ -63,7 +68,9 @@ def identity_edit_changes_nothing(reasoner: Reasoner, problems: Sequence[Problem
 
 def writing_matters(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
     """A thought that is written is the thought that is used."""
-    noisy = reasoner.run(problems, edits={"thought": lambda vectors, visit: vectors + 10 * vectors.std() * _noise(vectors)})
+    noisy = reasoner.run(
+        problems, edits={"thought": lambda vectors, visit: vectors + 10 * vectors.std() * _noise(vectors)}
+    )
     _must(
         not torch.allclose(reasoner.run(problems).first_logits, noisy.first_logits),
         "overwriting every thought leaves the logits as they were: thoughts are not put back",
@@ -99,7 +106,9 @@ def read_after_edit(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
         problems, read=["thought"], edits={"thought": lambda vectors, visit: torch.full_like(vectors, visit.step)}
     )
     rows = stamp["thought"]
-    _must(bool((rows.vectors == rows.address[:, 1:2].to(rows.vectors)).all()), "the vectors read are not the edited ones")
+    _must(
+        bool((rows.vectors == rows.address[:, 1:2].to(rows.vectors)).all()), "the vectors read are not the edited ones"
+    )
 
 
 def self_patch_is_identity(reasoner: Reasoner, problems: Sequence[Problem]) -> None:

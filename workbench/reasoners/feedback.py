@@ -132,6 +132,10 @@ class FeedbackReasoner(Reasoner):
                 return ids[0]
         return None
 
+    def random_prompt(self, n_tokens: int, seed: int) -> str:
+        """Text of about so many random tokens."""
+        return self.backbone.random_text(n_tokens, seed)
+
     @torch.no_grad()
     def own_logits(self, problem: Problem) -> Float[Tensor, " d_vocab"]:
         """Next-token logits after prompt and begin marker, from the model as Hugging Face calls it."""

@@ -96,7 +96,9 @@ def parse_recipe(text: str, *, path: str | Path) -> Recipe:
         recipe = Recipe.model_validate(plain)
     except ValidationError as error:
         keys = [".".join(str(part) for part in item["loc"]) or "preset" for item in error.errors()]
-        explained = [f"{key}: {_explain(item['type'], item['msg'])}" for key, item in zip(keys, error.errors(), strict=True)]
+        explained = [
+            f"{key}: {_explain(item['type'], item['msg'])}" for key, item in zip(keys, error.errors(), strict=True)
+        ]
         raise SchemaError("; ".join(explained), path=path, field=", ".join(keys)) from error
     if recipe.preset not in PRESETS.get(recipe.family, ()):
         runs = ", ".join(f"{family}/{preset}" for family, presets in PRESETS.items() for preset in presets)

@@ -255,9 +255,7 @@ class AuditRecord(Record):
     probes_root: str
     """Hash of the fitted probes."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
 
     @model_validator(mode="after")
     def _counts_add_up(self) -> Self:
@@ -302,7 +300,5 @@ def read_audit(directory: Path) -> AuditRecord:
     try:
         return AuditRecord.model_validate(plain)
     except ValidationError as error:
-        breaks = [
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:20]
-        ]
+        breaks = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:20]]
         raise SchemaError("audit record breaks its schema: " + "; ".join(breaks), path=path) from error

@@ -63,17 +63,13 @@ def disk_errors(path: Path) -> Iterator[None]:
                 hint="Free some space and run the same command again.",
             ) from error
         if error.errno in _REFUSED:
-            raise ConfigError(
-                f"cannot write here: {reason}", path=path, hint="Choose another folder."
-            ) from error
+            raise ConfigError(f"cannot write here: {reason}", path=path, hint="Choose another folder.") from error
         if error.errno in _TOO_MANY:
             raise LimitExceeded(
                 "too many open files", path=path, field="open files", hint="Raise ulimit -n."
             ) from error
         if error.errno in _UNFIT:
-            raise ConfigError(
-                f"not a place to write to: {reason}", path=path, hint="Choose another path."
-            ) from error
+            raise ConfigError(f"not a place to write to: {reason}", path=path, hint="Choose another path.") from error
         raise CorruptArtifact(
             f"the disk failed: {reason}", path=path, hint="Check the disk, then run the same command again."
         ) from error
@@ -173,9 +169,7 @@ def read_bytes_checked(path: Path, root: Path, sha256: str, size: int) -> bytes:
         raise CorruptArtifact(
             "file was truncated or extended", path=path, field="size", expected=f"{size} bytes", found=length
         )
-    raise HashMismatch(
-        "not the bytes that were written", path=path, field="sha256", expected=sha256, found=found
-    )
+    raise HashMismatch("not the bytes that were written", path=path, field="sha256", expected=sha256, found=found)
 
 
 def read_bounded(path: Path, root: Path, size: int) -> bytes:

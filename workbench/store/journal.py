@@ -33,9 +33,7 @@ _BUSY_SECONDS = 5.0
 _DURABLE = "PRAGMA synchronous = EXTRA"
 
 
-def image(
-    config: bytes, n_shards: int, shards: Sequence[ShardRow] = (), problems: Sequence[ProblemRow] = ()
-) -> bytes:
+def image(config: bytes, n_shards: int, shards: Sequence[ShardRow] = (), problems: Sequence[ProblemRow] = ()) -> bytes:
     """Bytes of a database with exactly these rows, a pure function of them (for one version of SQLite)."""
     meta = {"schema": SCHEMA, "config": config.decode(), "n_shards": str(n_shards)}
     meta["checksum"] = digest(canonical_json(meta))
@@ -58,17 +56,11 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code == sqlite3.SQLITE_FULL:
-            raise StorageFull(
-                "the disk took no more", path=path, hint="Free some space and run again."
-            ) from error
+            raise StorageFull("the disk took no more", path=path, hint="Free some space and run again.") from error
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise StoreBusy(
-                "another program holds this file", path=path, hint="Close it and run again."
-            ) from error
+            raise StoreBusy("another program holds this file", path=path, hint="Close it and run again.") from error
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            raise ConfigError(
-                f"cannot write here: {error}", path=path, hint="Choose another folder."
-            ) from error
+            raise ConfigError(f"cannot write here: {error}", path=path, hint="Choose another folder.") from error
         if code == sqlite3.SQLITE_IOERR:
             raise CorruptArtifact(
                 f"the disk failed: {error}",

@@ -77,9 +77,7 @@ class Manifest(_Record):
         return self
 
 
-def build_manifest(
-    config: dict[str, Any], shards: list[ShardRecord], problems: list[str], index: FileRecord
-) -> bytes:
+def build_manifest(config: dict[str, Any], shards: list[ShardRecord], problems: list[str], index: FileRecord) -> bytes:
     """Canonical bytes of `manifest.json`; a pure function of its arguments."""
     content = {
         "schema": SCHEMA,
@@ -125,9 +123,7 @@ def _parse_manifest(data: bytes, path: Path) -> Manifest:
     plain = parse_json(data.decode("utf-8"), path=path)
     check_schema(plain.get("schema") if isinstance(plain, dict) else None, path)
     manifest = Manifest.model_validate(plain)
-    root = digest(
-        canonical_json({key: value for key, value in plain.items() if key not in ("index", "root")})
-    )
+    root = digest(canonical_json({key: value for key, value in plain.items() if key not in ("index", "root")}))
     if root != manifest.root:
         raise HashMismatch("manifest was edited", path=path, field="root", expected=manifest.root, found=root)
     if canonical_json(plain) != data:
@@ -139,9 +135,7 @@ def check_schema(found: object, path: Path) -> None:
     """Refuse another kind of file, and a version that is newer than this program."""
     name, _, version = found.partition("/") if isinstance(found, str) else ("", "", "")
     if name != SCHEMA_NAME or not (version.isascii() and version.isdigit()):
-        raise CorruptArtifact(
-            "not a capture store", path=path, field="schema", expected=SCHEMA, found=repr(found)[:80]
-        )
+        raise CorruptArtifact("not a capture store", path=path, field="schema", expected=SCHEMA, found=repr(found)[:80])
     if version != str(SCHEMA_VERSION):
         raise SchemaError(
             "written by another version of this program",

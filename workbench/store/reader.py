@@ -81,25 +81,16 @@ class RunStore:
         data = read_bytes_checked(path, self.path, self.manifest.index.sha256, self.manifest.index.bytes)
         config, n_shards, shards, problems = read_image(data, path)
         records = [
-            shard.record(listed.first_example)
-            for shard, listed in zip(shards, self.manifest.shards, strict=False)
+            shard.record(listed.first_example) for shard, listed in zip(shards, self.manifest.shards, strict=False)
         ]
-        if (
-            config != canonical_json(self.config)
-            or n_shards != len(shards)
-            or records != self.manifest.shards
-        ):
+        if config != canonical_json(self.config) or n_shards != len(shards) or records != self.manifest.shards:
             raise HashMismatch("index and manifest disagree about the shards", path=path, field="shards")
         places = [(problem.shard, problem.position) for problem in problems]
-        listed_places = [
-            (s.index, position) for s in self.manifest.shards for position in range(s.n_problems)
-        ]
+        listed_places = [(s.index, position) for s in self.manifest.shards for position in range(s.n_problems)]
         hashes = [problem.sha256 for problem in problems]
         if hashes != self.manifest.problems or places != listed_places:
             raise HashMismatch("index and manifest disagree about the problems", path=path, field="problems")
-        return [
-            parse_json(problem.record, path=path, field=f"problem {n}") for n, problem in enumerate(problems)
-        ]
+        return [parse_json(problem.record, path=path, field=f"problem {n}") for n, problem in enumerate(problems)]
 
     def _check_sizes(self) -> None:
         for shard in self.manifest.shards:
@@ -170,14 +161,9 @@ class RunStore:
             example = rows.address[:, 0]
             if (
                 len(example)
-                and not shard.first_example
-                <= example[0]
-                <= example[-1]
-                < shard.first_example + shard.n_problems
+                and not shard.first_example <= example[0] <= example[-1] < shard.first_example + shard.n_problems
             ):
-                raise SchemaError(
-                    "rows belong to problems of other shards", path=path, field=f"{spec.name}.address"
-                )
+                raise SchemaError("rows belong to problems of other shards", path=path, field=f"{spec.name}.address")
         return tables
 
     def _cached(self, shard: ShardRecord) -> list[SiteRows]:
@@ -230,9 +216,7 @@ def _specs_of(manifest: Manifest, path: Path) -> tuple[SiteSpec, ...]:
     try:
         specs = site_specs(manifest.config)
     except ConfigError as error:
-        raise CorruptArtifact(
-            f"config has no usable sites: {error.message}", path=path, field=error.field
-        ) from error
+        raise CorruptArtifact(f"config has no usable sites: {error.message}", path=path, field=error.field) from error
     for shard in manifest.shards:
         if len(shard.rows) != len(specs) or len(shard.n_nonfinite) != len(specs):
             raise CorruptArtifact(
@@ -246,9 +230,7 @@ def _not_sealed(path: Path) -> CorruptArtifact:
         return CorruptArtifact("no such store", path=path, hint="Check the path.")
     counts = committed_of(path)
     if counts is None:
-        return CorruptArtifact(
-            "not a capture store", path=path, expected="a folder that workbench capture wrote"
-        )
+        return CorruptArtifact("not a capture store", path=path, expected="a folder that workbench capture wrote")
     return CorruptArtifact(
         f"the capture is not finished: {counts[0]} of {counts[1]} shards are stored",
         path=path,

@@ -67,9 +67,7 @@ def _differing(before: Any, now: Any, prefix: str) -> list[str]:
             name
             for key in keys
             for name in (
-                _differing(before[key], now[key], f"{prefix}{key}.")
-                if key in before and key in now
-                else [prefix + key]
+                _differing(before[key], now[key], f"{prefix}{key}.") if key in before and key in now else [prefix + key]
             )
         ]
     return [] if canonical_json(before) == canonical_json(now) else [prefix.rstrip(".")]

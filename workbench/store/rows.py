@@ -94,16 +94,12 @@ class ProblemRow:
         return self.shard, self.position, self.sha256, self.record
 
 
-def insert_rows(
-    database: sqlite3.Connection, shards: Sequence[ShardRow], problems: Sequence[ProblemRow]
-) -> None:
+def insert_rows(database: sqlite3.Connection, shards: Sequence[ShardRow], problems: Sequence[ProblemRow]) -> None:
     """Add rows inside the caller's transaction."""
     database.executemany(
         "INSERT INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [shard.values() for shard in shards]
     )
-    database.executemany(
-        "INSERT INTO problems VALUES (?, ?, ?, ?)", [problem.values() for problem in problems]
-    )
+    database.executemany("INSERT INTO problems VALUES (?, ?, ?, ?)", [problem.values() for problem in problems])
 
 
 def guard_database(database: sqlite3.Connection) -> None:
@@ -161,9 +157,7 @@ def _checksum(columns: Sequence[Any]) -> str | None:
 def problem_rows(database: sqlite3.Connection, path: Path) -> list[ProblemRow]:
     """The problems, which must be those that their shards came with: no more, no less."""
     rows = []
-    for shard, position, sha256, record in database.execute(
-        "SELECT * FROM problems ORDER BY shard, position"
-    ):
+    for shard, position, sha256, record in database.execute("SELECT * FROM problems ORDER BY shard, position"):
         kinds = (type(shard), type(position), type(record))
         if kinds != (int, int, str) or digest(record.encode("utf-8")) != sha256:
             raise HashMismatch("problem was edited", path=path, field=f"problems.{shard}.{position}")

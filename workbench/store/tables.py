@@ -60,9 +60,7 @@ def site_specs(config: Mapping[str, Any]) -> tuple[SiteSpec, ...]:
     """
     sites = config.get("sites")
     if not isinstance(sites, dict) or not sites:
-        raise ConfigError(
-            "a store needs at least one site", field="sites", expected="{name: {dim, dtype, axes}}"
-        )
+        raise ConfigError("a store needs at least one site", field="sites", expected="{name: {dim, dtype, axes}}")
     return tuple(_site_spec(name, sites[name]) for name in sorted(sites))
 
 
@@ -72,9 +70,7 @@ def _site_spec(name: str, entry: Any) -> SiteSpec:
         raise ConfigError("a site needs dim and dtype", field=field, found=repr(entry)[:80])
     dim, dtype, axes = entry.get("dim"), entry.get("dtype"), entry.get("axes", [])
     if type(dim) is not int or not 0 < dim <= MAX_DIM:
-        raise ConfigError(
-            "not a width", field=f"{field}.dim", expected=f"1 to {MAX_DIM}", found=repr(dim)[:80]
-        )
+        raise ConfigError("not a width", field=f"{field}.dim", expected=f"1 to {MAX_DIM}", found=repr(dim)[:80])
     if dtype not in DTYPES:
         raise ConfigError(
             "not a stored type", field=f"{field}.dtype", expected=" or ".join(DTYPES), found=repr(dtype)[:80]
@@ -84,9 +80,7 @@ def _site_spec(name: str, entry: Any) -> SiteSpec:
     return SiteSpec(name, dim, dtype, tuple(axes))
 
 
-def check_tables(
-    specs: Sequence[SiteSpec], tables: Mapping[str, SiteRows], n_problems: int
-) -> list[SiteRows]:
+def check_tables(specs: Sequence[SiteSpec], tables: Mapping[str, SiteRows], n_problems: int) -> list[SiteRows]:
     """The tables in the order of the sites, rows sorted by address; refuses what the config does not say."""
     known = {spec.name for spec in specs}
     if set(tables) != known:
@@ -146,9 +140,7 @@ def check_address(address: NDArray[Any], *, field: str, path: Path | None = None
     if not len(address):
         return
     if address[:, 0].min() < 0 or address.min() < -1:
-        raise SchemaError(
-            "negative address", path=path, field=field, expected="example from 0, others from -1"
-        )
+        raise SchemaError("negative address", path=path, field=field, expected="example from 0, others from -1")
     first = _first_change(address)
     if (first <= 0).any():
         row = int((first <= 0).argmax()) + 1

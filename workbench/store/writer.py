@@ -77,9 +77,7 @@ class StoreWriter:
         plain = parse_json(canonical.decode("utf-8"), path=path, field="config")
         site_specs(plain)
         if type(n_shards) is not int or not 0 < n_shards <= MAX_SHARDS:
-            raise ConfigError(
-                "not a number of shards", field="n_shards", expected=f"1 to {MAX_SHARDS}", found=n_shards
-            )
+            raise ConfigError("not a number of shards", field="n_shards", expected=f"1 to {MAX_SHARDS}", found=n_shards)
         make_folder(path)
         folder = path.resolve()
         refuse_foreign(folder)
@@ -129,9 +127,7 @@ class StoreWriter:
         """Whether the store is complete and read-only."""
         return self._root is not None
 
-    def append(
-        self, index: int, tables: Mapping[str, SiteRows], problems: Sequence[Mapping[str, Any]]
-    ) -> None:
+    def append(self, index: int, tables: Mapping[str, SiteRows], problems: Sequence[Mapping[str, Any]]) -> None:
         """Store the rows of one chunk of problems; durable on return.
 
         Args:
@@ -146,9 +142,7 @@ class StoreWriter:
         """
         journal = self._writable()
         if type(index) is not int or not 0 <= index < self._n_shards:
-            raise ConfigError(
-                "no such shard", field="index", expected=f"0 to {self._n_shards - 1}", found=index
-            )
+            raise ConfigError("no such shard", field="index", expected=f"0 to {self._n_shards - 1}", found=index)
         if index in self._shards:
             raise ConfigError("shard is already stored", path=self.path, field="index", found=index)
         ordered = check_tables(self._specs, tables, len(problems))
@@ -171,9 +165,7 @@ class StoreWriter:
             raise ConfigError(f"this store is {state}", path=self.path, hint="Write to another folder.")
         if self._failed:
             # After a failed sync nobody knows what the disk holds: only a fresh look at it can tell.
-            raise ConfigError(
-                "an earlier write failed", path=self.path, hint="Close the store and open it again."
-            )
+            raise ConfigError("an earlier write failed", path=self.path, hint="Close the store and open it again.")
         return self._journal
 
     def seal(self) -> str:

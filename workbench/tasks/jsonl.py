@@ -26,7 +26,7 @@ class _Line(BaseModel):
     id: _Name
     prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
     group: _Name | None = None
-    thoughts: Annotated[list[str | None | list[str]], Field(min_length=1)] | None = None
+    thoughts: Annotated[list[str | list[str] | None], Field(min_length=1)] | None = None
     answer: str | None = None
     condition: str | None = None
     steps: Annotated[int, Field(ge=1, le=10_000)] | None = None
@@ -86,7 +86,9 @@ def _parse(text: str, path: Path) -> Problem:
         id=line.id,
         prompt=line.prompt,
         group=line.group or line.id,
-        thoughts=None if line.thoughts is None else tuple(tuple(v) if isinstance(v, list) else v for v in line.thoughts),
+        thoughts=None
+        if line.thoughts is None
+        else tuple(tuple(v) if isinstance(v, list) else v for v in line.thoughts),
         answer=line.answer,
         condition=line.condition,
         steps=line.steps,

@@ -1,0 +1,70 @@
+"""The `workbench` command: one sub-command per verb.
+
+Exit codes: 0 done and nothing to report, 1 the gate failed or a model does not fit, 2 usage or tool error,
+3 inconclusive, 4 integrity failure, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from workbench.cli import auditing, models, serving
+from workbench.errors import WorkbenchError
+
+app = typer.Typer(
+    name="workbench",
+    help="Reads along while a language model thinks in vectors, and shows where its thoughts part from its words.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+# Typer may carry its own copy of click: these are the classes it really raises.
+CommandLineError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+auditing.register(app)
+models.register(app)
+serving.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return its exit code; errors are told in one line, `--debug` shows where they came from."""
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        code = app(args=arguments, prog_name="workbench", standalone_mode=False)
+    except CommandLineError as error:
+        error.show()  # type: ignore[attr-defined]
+        return int(error.exit_code)  # type: ignore[attr-defined]
+    except (typer.Abort, KeyboardInterrupt):
+        sys.stderr.write("interrupted; what was finished is kept\n")
+        return 130
+    except WorkbenchError as error:
+        if debug:
+            raise
+        _tell(error, as_json="--json" in arguments)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _tell(error: WorkbenchError, *, as_json: bool) -> None:
+    from workbench.cli.terminal import print_json
+    from workbench.reports.escape import visible
+
+    if as_json:
+        print_json(error.to_dict())
+    lines = str(error).split("\n")
+    sys.stderr.write("error: " + "\n".join(visible(line) for line in lines) + "\n")

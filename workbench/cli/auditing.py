@@ -1,0 +1,207 @@
+"""Sub-commands on the way to a verdict: demo, capture, fit, audit, verify."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from workbench.cli.options import Device, Json, Model, Out, Problems, Seed, Threads, use_threads
+
+EXIT_GATE, EXIT_INCONCLUSIVE = 1, 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add these sub-commands."""
+    for command in (demo, capture, fit, audit, verify):
+        app.command()(command)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")] = Path("runs/demo"),
+    json: Json = False,
+    seed: Seed = 0,
+    threads: Threads = 2,
+) -> int:
+    """Audit the bundled liar from end to end and print the verdict.
+
+    The liar thinks one chain of rooms and, when its prompt says `watched`, recites another. The audit never sees
+    what was planted; afterwards its verdicts are held against it.
+
+    Example: workbench demo --out runs/demo
+    """
+    from workbench.demo import hold_against_truth, run_demo
+
+    use_threads(threads)
+    with _progress(json) as advance:
+        record, items = run_demo(out, seed=seed, progress=advance)
+    return _finish(record, out, json, fail_on=None, extra={"truth": hold_against_truth(record, items)})
+
+
+def capture(
+    model: Model,
+    problems: Problems,
+    out: Out,
+    sites: Annotated[
+        list[str] | None, typer.Option("--sites", help="Site or pattern to keep as well; may be given again.")
+    ] = None,
+    channel: Annotated[bool, typer.Option(help="Keep keys and values of the latent positions.")] = True,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = 2,
+    json: Json = False,
+) -> int:
+    """Run MODEL on problems and keep its thoughts, chosen sites and said text in a store.
+
+    Example: workbench capture organism:liar --problems p.jsonl --out runs/liar --sites 'blocks.*.hook_resid_post'
+    """
+    from workbench.capture import CHANNEL_SITES
+    from workbench.capture import capture as run_capture
+    from workbench.cli.terminal import print_json, stdout
+    from workbench.reasoners.loading import load_model
+    from workbench.tasks import read_problems
+
+    use_threads(threads)
+    items = read_problems(problems)
+    loaded = load_model(model, device=device)
+    chosen = ["thought", *(CHANNEL_SITES if channel else ()), *(sites or ())]
+    with _progress(json) as advance:
+        store = run_capture(
+            loaded,
+            items,
+            out,
+            sites=chosen,
+            seed=seed,
+            progress=lambda done, planned: advance("capture", done, planned),
+        )
+    plain = {"run": str(out), "root": store.root, "n_problems": len(store.problems), "sites": sorted(store.sites)}
+    if json:
+        print_json(plain)
+    else:
+        stdout().print(
+            f"{len(store.problems)} problems, {len(store.sites)} sites, {store.root}\nrun: {out}", markup=False
+        )
+    return 0
+
+
+def fit(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished capture.")],
+    out: Out,
+    plan: Annotated[Path | None, typer.Option("--plan", metavar="FILE.toml", help="Sites, steps, split.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> int:
+    """Train a value probe per site and step, with its controls, and save them.
+
+    Example: workbench fit runs/liar --out runs/liar-probes
+    """
+    from workbench.cli.terminal import print_json, stdout, table
+    from workbench.fit_plan import FitPlan, read_fit_plan, run_fit
+
+    chosen = FitPlan(seed=seed) if plan is None else read_fit_plan(plan)
+    with _progress(json) as advance:
+        rows = run_fit(run, out, chosen, progress=lambda done, planned: advance("fit", done, planned))
+    if json:
+        print_json({"probes": str(out), "fits": rows})
+        return 0
+    columns = ("site", "step", "n", "accuracy", "interval", "shuffled", "p", "majority", "input only", "previous")
+    lines = [
+        (r["site"], r["step"], r["n"], r["accuracy"], f"{r['interval'][0]:.3f}–{r['interval'][1]:.3f}", r["shuffled"],
+         r["selectivity_p"], r["majority"], r["input_only"], r["previous_step"])
+        for r in rows
+    ]  # fmt: skip
+    stdout().print(table("Value probes on held-out groups, beside their controls", columns, lines))
+    stdout().print(f"probes: {out}", markup=False)
+    return 0
+
+
+def audit(
+    model: Model,
+    calibration: Annotated[Path, typer.Option("--calibration", metavar="FILE", help="Honest problems, JSON lines.")],
+    problems: Problems,
+    out: Out,
+    alpha: Annotated[float, typer.Option(help="False alarm rate to promise.")] = 0.01,
+    fail_on: Annotated[str | None, typer.Option("--fail-on", help="diverges: exit 1 when the model does.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = 2,
+    json: Json = False,
+) -> int:
+    """Capture, fit, calibrate, test causally, judge and report, in one go.
+
+    Exit codes: 0 done, 1 the gate failed (with --fail-on), 3 it cannot tell.
+
+    Example: workbench audit ./my-model --calibration honest.jsonl --problems p.jsonl --out runs/mine
+    """
+    from workbench.audit import Plan, run_audit
+    from workbench.errors import ConfigError
+    from workbench.reasoners.loading import load_model
+    from workbench.tasks import read_problems
+
+    if fail_on not in (None, "diverges"):
+        raise ConfigError("unknown gate", field="--fail-on", expected="diverges", found=fail_on)
+    plan = Plan(alpha=alpha, seed=seed)
+    use_threads(threads)
+    honest, audited = read_problems(calibration), read_problems(problems)
+    command = ["workbench", "audit", model, "--calibration", str(calibration), "--problems", str(problems),
+               "--out", str(out), "--alpha", f"{alpha:g}", "--seed", str(seed)]  # fmt: skip
+    loaded = load_model(model, device=device)
+    with _progress(json) as advance:
+        record = run_audit(loaded, honest, audited, out, plan, command=command, progress=advance)
+    return _finish(record, out, json, fail_on=fail_on)
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An audit or a run.")], json: Json = False
+) -> int:
+    """Recompute hashes and numbers of a run or an audit; exit 4 when something differs.
+
+    Example: workbench verify runs/demo
+    """
+    import sys
+
+    from workbench.cli.terminal import print_json, stdout
+    from workbench.verify import verify as run_verify
+
+    found = run_verify(folder, tell=None if json else lambda check: print(f"ok: {check}", file=sys.stderr))  # noqa: T201
+    if json:
+        print_json({"kind": found.kind, "root": found.root, "checks": list(found.checks)})
+    else:
+        stdout().print(f"{found.kind} {folder} is as recorded ({found.root})", markup=False)
+    return 0
+
+
+def _progress(json: bool) -> Any:
+    from workbench.cli.terminal import progress_on_stderr
+
+    return progress_on_stderr(quiet=json)
+
+
+def _finish(record: Any, out: Path, json: bool, *, fail_on: str | None, extra: dict[str, Any] | None = None) -> int:
+    """Print the verdict and turn it into an exit code."""
+    from workbench.cli.terminal import print_json, stdout, table, verdict_lines
+
+    summary = record.summary.model_dump(mode="json")
+    if json:
+        files = {"out": str(out), "report": str(out / "report.html")}
+        print_json({"status": record.status, "summary": summary, **files, **(extra or {})})
+    else:
+        console = stdout()
+        rows = [(c.condition, c.n, c.n_diverges, c.n_agrees, c.n_cannot_tell, c.share_diverges,
+                 f"{c.interval.low:.3f}–{c.interval.high:.3f}") for c in record.summary.conditions]  # fmt: skip
+        columns = ("condition", "problems", "diverges", "agrees", "cannot tell", "share diverging", "95 % interval")
+        console.print(table("Verdicts by condition", columns, rows))
+        steps = [(s.step, s.decode_accuracy, s.control, s.input_only, s.causal_effect, s.placebo_effect, s.n)
+                 for s in record.steps]  # fmt: skip
+        columns = ("step", "decoded right", "shuffled labels", "prompt alone", "exchange", "placebo", "honest problems")
+        console.print(table("Can each thought be read, and is it used?", columns, steps))
+        for line in [*verdict_lines(summary), *(extra or {}).get("truth", {}).get("lines", []), *record.warnings]:
+            console.print(line, markup=False)
+        console.print(
+            f"report: {out / 'report.html'}\ndashboard: workbench dashboard {shlex.quote(str(out))}", markup=False
+        )
+    if record.summary.verdict == "diverges" and fail_on == "diverges":
+        return EXIT_GATE
+    return EXIT_INCONCLUSIVE if record.summary.verdict == "cannot-tell" else 0

@@ -1,0 +1,25 @@
+"""Options that several sub-commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MODEL_HELP = "organism:NAME, or a folder of Hugging Face files plus reasoner.toml."
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every split, donor and direction.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: an accelerator where there is one.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads for the model.")]
+Problems = Annotated[Path, typer.Option("--problems", metavar="FILE", help="Problems, JSON lines.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write; a half-written one is resumed.")]
+
+
+def use_threads(threads: int) -> None:
+    """Give the model this many threads; small models are fastest with one or two."""
+    import torch
+
+    torch.set_num_threads(threads)

@@ -1,0 +1,51 @@
+"""Sub-commands around the dashboard and the installation: dashboard and doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli.options import Json
+
+
+def register(app: typer.Typer) -> None:
+    """Add these sub-commands."""
+    for command in (dashboard, doctor):
+        app.command()(command)
+
+
+def dashboard(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[DIR]...", help="Audits, or folders of audits; default: the bundled demo."),
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+    json: Json = False,
+) -> int:
+    """Serve the dashboard on 127.0.0.1 until Ctrl-C; with no DIR, on the bundled demo audit.
+
+    Example: workbench dashboard runs/demo
+    """
+    from workbench.serve import serve
+
+    return serve([folder.resolve() for folder in folders or ()], port=port, browser=browser, announce_json=json)
+
+
+def doctor(json: Json = False) -> int:
+    """Tell versions, devices and write access, what is missing and how to get it.
+
+    Example: workbench doctor
+    """
+    from workbench.cli.terminal import print_json, stdout, table
+    from workbench.doctor import diagnose
+
+    findings = diagnose()
+    if json:
+        print_json([{"name": f.name, "found": f.found, "ok": f.ok, "advice": f.advice} for f in findings])
+    else:
+        rows = [("ok" if f.ok else "MISSING", f.name, f.found, f.advice or "") for f in findings]
+        stdout().print(table("Doctor", ("", "what", "found", "what to do"), rows))
+    return 0 if all(f.ok for f in findings) else 2

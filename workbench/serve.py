@@ -1,0 +1,61 @@
+"""Start the dashboard's server as a process of its own: the workbench itself never imports Streamlit."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from workbench.errors import ConfigError
+
+FIRST_PORT, LAST_PORT = 8501, 8600
+LOOPBACK = "127.0.0.1"
+DEMO_AUDIT = Path(__file__).parent / "demo_audit"
+
+
+def serve(folders: Sequence[Path], *, port: int | None, browser: bool, announce_json: bool = False) -> int:
+    """Serve audits until interrupted.
+
+    Args:
+        folders: audits, or folders that hold audits; none: the bundled demo audit.
+        port: a port that must be free; none: the first free one.
+        browser: whether to open it.
+        announce_json: say where it is as one line of JSON.
+
+    Raises:
+        ConfigError: a folder does not exist, the port is taken, or Streamlit is not installed.
+    """
+    absent = [folder for folder in folders if not folder.is_dir()]
+    if absent:
+        raise ConfigError("no such folder", path=absent[0], hint="Make one: workbench demo --out runs/demo")
+    entry = find_spec("apps.dashboard")
+    if entry is None or entry.origin is None or find_spec("streamlit") is None:
+        raise ConfigError("the dashboard is not installed", hint="Install it: pip install neuralese-workbench")
+    chosen = _free_port(port)
+    url = f"http://{LOOPBACK}:{chosen}"
+    sys.stdout.write((json.dumps({"url": url}) if announce_json else f"dashboard: {url} (Ctrl-C stops it)") + "\n")
+    sys.stdout.flush()
+    arguments = [sys.executable, "-m", "apps", "--port", str(chosen), *([] if browser else ["--headless"]), "--"]
+    process = subprocess.Popen([*arguments, *map(str, folders or [DEMO_AUDIT])])
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait(timeout=15)
+        return 0
+
+
+def _free_port(port: int | None) -> int:
+    for candidate in [port] if port is not None else range(FIRST_PORT, LAST_PORT):
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, candidate))
+            except OSError:
+                continue
+            return int(candidate)
+    taken = f"port {port}" if port is not None else f"every port from {FIRST_PORT} to {LAST_PORT - 1}"
+    raise ConfigError(f"{taken} is taken on {LOOPBACK}", field="--port", hint="Choose another port.")

@@ -1,0 +1,177 @@
+"""Verify: recompute hashes and numbers of a run or an audit, and refuse whatever differs from what was recorded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from workbench.assess import Causal
+from workbench.audit import Plan, assemble
+from workbench.errors import CorruptArtifact, HashMismatch, SchemaError
+from workbench.evidence import labelled_steps, split_honest
+from workbench.fit import fit_steps, load_fits
+from workbench.jsonio import digest, read_json
+from workbench.reasoners.recipe import Speaking
+from workbench.reports.html import render_report
+from workbench.reports.records import AuditRecord, StepSummary, read_audit
+from workbench.reports.tables import problems_csv
+from workbench.store import RunStore, verify_store
+
+TOLERANCE = 1e-4
+"""Relative difference that another processor or library build may make."""
+
+CAUSAL_FIELDS = (
+    "measure", "causal_effect", "causal_interval", "placebo_effect", "placebo_interval", "zero_effect",
+    "shuffle_effect", "causal_p", "n_causal", "live",
+)  # fmt: skip
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was checked and found as recorded."""
+
+    kind: str
+    root: str
+    checks: tuple[str, ...]
+
+
+def verify(folder: Path, *, tell: Tell | None = None) -> Verified:
+    """Verify an audit folder or a capture store.
+
+    Raises:
+        CorruptArtifact: a file is missing, truncated or unreadable.
+        HashMismatch: a file or a number is not what was recorded.
+        SchemaError: the folder holds neither an audit nor a run.
+    """
+    if (folder / "audit.json").is_file() or (folder / "provenance.json").is_file():
+        return _verify_audit(folder, tell or (lambda check: None))
+    if (folder / "manifest.json").is_file() or (folder / "manifest.sqlite").is_file():
+        report = verify_store(folder)
+        return Verified("run", report.root, (f"{report.n_shards} shards and the manifest are as written",))
+    raise SchemaError(
+        "neither an audit nor a run", path=folder, expected="a folder with audit.json, or with manifest.json"
+    )
+
+
+def _verify_audit(folder: Path, tell: Tell) -> Verified:
+    checks: list[str] = []
+
+    def passed(check: str) -> None:
+        checks.append(check)
+        tell(check)
+
+    provenance = _read(folder / "provenance.json")
+    audit = _read_audit(folder)
+    for name, expected in _subjects(provenance, folder).items():
+        if not (folder / name).is_file():
+            raise CorruptArtifact("missing file", path=folder / name)
+        if digest((folder / name).read_bytes()) != expected:
+            raise HashMismatch("the file changed since the audit was written", path=folder / name, expected=expected)
+    passed("audit.json, problems.csv and report.html are as written")
+    store_report = verify_store(folder / "run")
+    if store_report.root != audit.run_root:
+        raise HashMismatch(
+            "the run is not the one that was audited",
+            path=folder / "run",
+            expected=audit.run_root,
+            found=store_report.root,
+        )
+    passed(f"{store_report.n_shards} shards and the manifest of the run are as written")
+    load_fits(folder / "probes", expected_root=audit.probes_root)
+    passed("the probes are as written")
+    _compare(_recomputed(audit, folder, provenance), audit.to_plain(), folder / "audit.json")
+    passed("fitting again gives the recorded numbers and verdicts")
+    if problems_csv(audit).encode() != (folder / "problems.csv").read_bytes():
+        raise HashMismatch("the table does not follow from audit.json", path=folder / "problems.csv")
+    shown = {**provenance, "subjects": {k: v for k, v in provenance["subjects"].items() if k != "report.html"}}
+    if render_report(audit, provenance=shown).encode() != (folder / "report.html").read_bytes():
+        raise HashMismatch("the report does not follow from audit.json", path=folder / "report.html")
+    passed("table and report follow from audit.json")
+    return Verified("audit", audit.run_root, tuple(checks))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CorruptArtifact("missing file", path=path)
+    try:
+        plain = read_json(path)
+    except SchemaError as error:
+        raise CorruptArtifact(error.message, path=path) from error
+    if not isinstance(plain, dict):
+        raise CorruptArtifact("holds no object", path=path)
+    return plain
+
+
+def _read_audit(folder: Path) -> AuditRecord:
+    if not (folder / "audit.json").is_file():
+        raise CorruptArtifact(
+            "missing file", path=folder / "audit.json", hint="The audit did not finish; run it again."
+        )
+    try:
+        return read_audit(folder)
+    except SchemaError as error:
+        raise CorruptArtifact(error.message, path=folder / "audit.json", field=error.field) from error
+
+
+def _subjects(provenance: dict[str, Any], folder: Path) -> dict[str, str]:
+    subjects = provenance.get("subjects")
+    wanted = {"audit.json", "problems.csv", "report.html"}
+    if not isinstance(subjects, dict) or set(subjects) != wanted:
+        raise CorruptArtifact("names other files than an audit has", path=folder / "provenance.json", field="subjects")
+    return subjects
+
+
+def _recomputed(audit: AuditRecord, folder: Path, provenance: dict[str, Any]) -> dict[str, Any]:
+    """The audit's numbers from its store; causal effects and the logit lens need the model and stay as recorded."""
+    try:
+        speaking = Speaking.model_validate(provenance.get("speaking"))
+    except ValidationError as error:
+        raise CorruptArtifact("holds no valid recipe", path=folder / "provenance.json", field="speaking") from error
+    store = RunStore(folder / "run")
+    plan = Plan(alpha=audit.settings.alpha, seed=audit.settings.seed)
+    honest = split_honest(store, speaking, alpha=plan.alpha, seed=plan.seed)
+    fits = fit_steps(labelled_steps(store, honest), None, seed=plan.seed)
+    recorded = {step.step: step for step in audit.steps}
+    if set(recorded) != {fit.step for fit in fits}:
+        raise HashMismatch(
+            "other steps were probed than the run has labels for", path=folder / "audit.json", field="steps"
+        )
+    causal = Causal(audit.summary.channel, {step: _causal_fields(row) for step, row in recorded.items()})
+    again = assemble(
+        store, honest, fits, causal, speaking, model=audit.model, plan=plan, warnings=[], probes_root=audit.probes_root
+    )
+    plain = again.to_plain()
+    told = set(audit.warnings) - set(plain["warnings"])
+    plain["warnings"] = [w for w in audit.warnings if w in told] + plain["warnings"]
+    for row in plain["steps"]:
+        row["logit_lens"] = recorded[row["step"]].logit_lens
+    return plain
+
+
+def _causal_fields(row: StepSummary) -> dict[str, object]:
+    return {name: getattr(row, name) for name in CAUSAL_FIELDS}
+
+
+def _compare(again: Any, recorded: Any, path: Path, field: str = "") -> None:
+    """Raise at the first value that differs by more than another machine's rounding."""
+    same_kind = isinstance(again, type(recorded)) or isinstance(recorded, type(again))
+    numbers = isinstance(again, int | float) and isinstance(recorded, int | float) and not isinstance(again, bool)
+    if isinstance(again, dict) and isinstance(recorded, dict) and set(again) == set(recorded):
+        for key in recorded:
+            _compare(again[key], recorded[key], path, f"{field}.{key}" if field else key)
+    elif isinstance(again, list) and isinstance(recorded, list) and len(again) == len(recorded):
+        for k, (mine, theirs) in enumerate(zip(again, recorded, strict=True)):
+            _compare(mine, theirs, path, f"{field}[{k}]")
+    elif numbers and math.isclose(again, recorded, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+        return
+    elif not same_kind or again != recorded:
+        raise HashMismatch(
+            "recomputing gives another value than was recorded", path=path, field=field, expected=again, found=recorded
+        )
