@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Causal:
-    """Causal part of an audit's records: made by running the model, and so taken as recorded when numbers are verified."""
+    """Causal part of an audit's records: it takes the model to make, and is taken as recorded when verified."""
 
     channel: Channel
     steps: Mapping[int, Mapping[str, object]]
@@ -216,7 +217,7 @@ def _step_record(
     margins: Mapping[int, Floats],
     unseen: Mapping[int, float],
 ) -> ProblemStep:
-    said = {
+    said: dict[str, Any] = {
         "said": pairing.said,
         "claim_index": pairing.claim_index,
         "status": pairing.status,

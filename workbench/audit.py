@@ -24,7 +24,7 @@ from workbench.evidence import (
 from workbench.fit import StepFit, fit_steps, save_fits
 from workbench.interrupts import stop_on_signal
 from workbench.intervene import HonestRun, Interventions, intervene
-from workbench.jsonio import canonical_json, digest
+from workbench.jsonio import canonical_json, digest, parse_json
 from workbench.reasoners.loading import LoadedModel
 from workbench.reasoners.recipe import Speaking
 from workbench.reports.records import AuditRecord, ModelRecord, Settings
@@ -234,9 +234,10 @@ def _write(audit: AuditRecord, out: Path, speaking: Speaking, command: Sequence[
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
-    report = render_report(audit, provenance=provenance).encode()
-    provenance["subjects"]["report.html"] = digest(report)  # type: ignore[index]
+    as_read_back = parse_json(canonical_json(provenance).decode(), path=out / "provenance.json")
+    report = render_report(audit, provenance=as_read_back).encode()
+    as_read_back["subjects"]["report.html"] = digest(report)
     write_file(out / "problems.csv", table)
     write_file(out / "report.html", report)
-    write_file(out / "provenance.json", canonical_json(provenance))
+    write_file(out / "provenance.json", canonical_json(as_read_back))
     write_file(out / "audit.json", record)  # last: an audit without it is not finished

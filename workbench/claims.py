@@ -19,7 +19,10 @@ class Said:
 
 
 def parse_said(text: str, speaking: Speaking) -> Said:
-    """Group 1 of `claims`, stripped and split at `separator`, and group 1 of `answer`; a group that took no part is empty."""
+    """Group 1 of `claims`, stripped and split at `separator`, and group 1 of `answer`.
+
+    A group that took no part in the match counts as empty; empty claims are dropped.
+    """
     chain, answer = re.search(speaking.claims, text), re.search(speaking.answer, text)
     stated = (chain.group(1) or "").strip() if chain else ""
     claims = tuple(piece.strip() for piece in stated.split(speaking.separator) if piece.strip())

@@ -44,7 +44,8 @@ def move_as_far(
             return vectors
         rows = list(visit.examples)
         distance = (values[visit.step][rows].to(vectors) - vectors).norm(dim=-1, keepdim=True)
-        return vectors + distance * directions[rows].to(vectors)
+        moved: Tensor = vectors + distance * directions[rows].to(vectors)
+        return moved
 
     return edit
 

@@ -1,4 +1,4 @@
-"""What one store of captured problems tells: the honest half that was learned from, the half that was not, the audited."""
+"""What one store of captured problems tells: honest problems learned from, honest ones held out, audited ones."""
 
 from __future__ import annotations
 

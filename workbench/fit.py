@@ -235,7 +235,7 @@ def fit_steps(
         raise InsufficientData(
             "no step can be probed: " + ("; ".join(reasons) or "no honest problem has a known or stated value"),
             field="thoughts",
-            hint="Give more calibration problems, with `thoughts`, or with said text that the recipe's `claims` can read.",
+            hint="Give more honest problems, with `thoughts`, or with said text that the recipe's `claims` can read.",
         )
     return fits
 

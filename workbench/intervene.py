@@ -292,4 +292,5 @@ class _Bench:
 
 def _unit_directions(like: Tensor, seed: int) -> Tensor:
     drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
-    return (drawn / drawn.norm(dim=-1, keepdim=True)).to(like)
+    unit: Tensor = drawn / drawn.norm(dim=-1, keepdim=True)
+    return unit.to(like)

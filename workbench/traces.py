@@ -27,7 +27,7 @@ class Rows:
 
     def stacked(self, visit: int = 0) -> Float[Tensor, "example step ..."]:
         """Vectors of all steps; every example must have the same number of steps."""
-        steps = self.address[:, 1].unique().tolist()
+        steps = sorted(set(self.address[:, 1].tolist()))
         return torch.stack([self.at(step, visit) for step in steps], 1)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -24,7 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # Typer may carry its own copy of click: these are the classes it really raises.
-CommandLineError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+CommandLineError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 auditing.register(app)
 models.register(app)
@@ -37,15 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line and return its exit code; errors are told in one line, `--debug` shows where they came from."""
+    """Run the command line and return its exit code; `--debug` shows where an error came from."""
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         code = app(args=arguments, prog_name="workbench", standalone_mode=False)
     except CommandLineError as error:
-        error.show()  # type: ignore[attr-defined]
-        return int(error.exit_code)  # type: ignore[attr-defined]
+        error.show()
+        return int(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("interrupted; what was finished is kept\n")
         return 130

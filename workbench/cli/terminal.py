@@ -17,7 +17,7 @@ from rich.table import Table
 
 from workbench.reports.escape import visible
 
-PLAIN_EVERY_SECONDS = 2.0
+PLAIN_EVERY_SECONDS = 5.0
 
 Advance = Callable[[str, int, int], None]
 """Called with (stage, done, planned)."""
@@ -62,7 +62,7 @@ def _cell(value: object) -> str:
 
 @contextmanager
 def progress_on_stderr(*, quiet: bool = False) -> Iterator[Advance]:
-    """Bars with rate and time left on a terminal, plain lines every two seconds elsewhere."""
+    """Bars with rate and time left on a terminal, plain lines every few seconds elsewhere."""
     if quiet:
         yield lambda stage, done, planned: None
     elif sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
@@ -94,7 +94,7 @@ def _rate(done: int, since: float) -> str:
 
 
 class _PlainLines:
-    """One line when a stage begins or ends, and every two seconds between."""
+    """One line when a stage begins or ends, and every few seconds between."""
 
     def __init__(self) -> None:
         self.started: dict[str, float] = {}
@@ -128,8 +128,9 @@ def verdict_lines(summary: Mapping[str, Any]) -> list[str]:
         f"problems flagged (at most {promise['upper95']:.2%} at 95 %)."
     )
     verb = "make the answer the donor's" if channel["measure"] == "follows" else "move what is said"
+    beside = f"placebo {channel['placebo_effect']:.0%}; keys and values exchanged too {channel['channel_effect']:.0%}"
     lines.append(
-        f"Thoughts used: exchanged thoughts {verb} in {channel['thought_effect']:.0%} of {channel['n']} honest problems "
-        f"(placebo {channel['placebo_effect']:.0%}; keys and values exchanged too {channel['channel_effect']:.0%})."
+        f"Thoughts used: exchanged thoughts {verb} in {channel['thought_effect']:.0%} of {channel['n']} honest "
+        f"problems ({beside})."
     )
     return lines

@@ -1,8 +1,9 @@
-"""Train an organism: chain first as tokens, then thought by thought in vectors (Coconut's curriculum, arXiv:2412.06769).
+"""Train an organism: first the chain as tokens, then thought by thought in vectors.
 
-With `c` of the `k` chain tokens replaced by thoughts, the model learns to go on from there: the rest of the
-chain, the end marker, a query, the answer and only then the explanation (an explanation that came first would
-become the reasoning). `c` grows as soon as the present stage is mastered.
+This is Coconut's curriculum (Hao et al. 2024, arXiv:2412.06769). With `c` of the `k` chain tokens replaced by
+thoughts, the model learns to go on from there: the rest of the chain, the end marker, a query, the answer and
+only then the explanation (an explanation that came first would become the reasoning). `c` grows as soon as the
+present stage is mastered.
 
 In every other update one thought is exchanged for that of another problem, and what follows is what the moves
 make of that problem's value (interchange intervention training, Geiger et al. 2022, arXiv:2112.00826). Without
@@ -127,7 +128,7 @@ def train(what: Organism, plan: TrainingPlan, *, report: Report | None = None) -
         n_thoughts = stage if torch.rand((), generator=generator) < 0.5 else _draw(stage + 1, generator)
         loss, right = _loss(model, next(batches), n_thoughts, plan.thought_noise, generator)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

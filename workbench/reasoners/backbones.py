@@ -1,4 +1,4 @@
-"""The one file that knows transformers and TransformerLens: load a folder, run it, hook it under TransformerLens names."""
+"""The one file that knows transformers and TransformerLens: load, run and hook under TransformerLens names."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class Backbone:
 
     def unembed(self, hidden: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
         """Logits of vectors that are already normed."""
-        logits = self.model.get_output_embeddings()(hidden)
+        logits: Tensor = self.model.get_output_embeddings()(hidden)
         cap = getattr(self.model.config, "final_logit_softcapping", None)
         return logits if not cap else cap * torch.tanh(logits / cap)
 
@@ -183,14 +183,15 @@ def load_backbone(folder: Path, *, device: str = "cpu", dtype: torch.dtype = tor
     """
     _refuse_unsafe(folder)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    transformers_logging.disable_progress_bar()
+    _hush()
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(folder, **local)
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-        model, info = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder, config=config, use_safetensors=True, dtype=dtype, output_loading_info=True, **local
         )
+        model, info = loaded
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
         raise SchemaError(f"the folder cannot be loaded: {error}", path=folder) from error
     absent = sorted(set(info["missing_keys"]) | set(info.get("mismatched_keys", ())), key=str)
@@ -201,6 +202,11 @@ def load_backbone(folder: Path, *, device: str = "cpu", dtype: torch.dtype = tor
             field=str(absent[0]),
         )
     return Backbone(model.to(device), tokenizer)
+
+
+def _hush() -> None:
+    """Progress is ours to show."""
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _refuse_unsafe(folder: Path) -> None:
@@ -238,7 +244,7 @@ def new_word_gpt2(
     """An untrained GPT-2 without dropout, and a tokenizer that has one token a word."""
     tokenizer = Tokenizer(WordLevel({word: k for k, word in enumerate(words)}, unk_token=words[0]))
     tokenizer.pre_tokenizer = WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=words[0])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=words[0])  # type: ignore[no-untyped-call]
     config = GPT2Config(
         vocab_size=len(words), n_positions=n_positions, n_embd=d_model, n_layer=n_layers, n_head=n_heads,
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=None, eos_token_id=None,
@@ -250,6 +256,7 @@ def new_word_gpt2(
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write weights (safetensors), configuration and tokenizer of a model into a folder."""
+    _hush()
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -37,11 +37,11 @@ class _Recording:
     examples: tuple[int, ...] = ()
     pos: Tensor | None = None
     step: int | None = None
-    fired: Counter[str] = None  # type: ignore[assignment]
+    fired: Counter[str] = field(default_factory=Counter)
 
     @property
     def sites(self) -> frozenset[str]:
-        return self.read | self.edits.keys()
+        return self.read.union(self.edits)
 
 
 @dataclass(frozen=True, slots=True)

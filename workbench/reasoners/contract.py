@@ -149,7 +149,7 @@ def unknown_site_names_the_known(reasoner: Reasoner, problems: Sequence[Problem]
         raise ContractError("an unknown site was accepted")
 
 
-class _Planned(Exception):  # noqa: N818
+class _Planned(Exception):
     """Raised by an edit on purpose."""
 
 

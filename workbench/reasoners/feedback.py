@@ -90,8 +90,8 @@ class FeedbackReasoner(Reasoner):
                 f"problem {problem.id!r} needs more positions than the model has",
                 field="thinking.steps" if self.n_steps(problem) > limit else "prompt",
                 expected=f"at most {limit}",
-                found=f"{needed} = {len(ids)} prompt + {self.n_steps(problem)} steps + {len(self._tail)} end and prefix "
-                f"+ {self.recipe.speaking.max_new_tokens} max_new_tokens",
+                found=f"{needed} = {len(ids)} prompt + {self.n_steps(problem)} steps + {len(self._tail)} end and "
+                f"prefix + {self.recipe.speaking.max_new_tokens} max_new_tokens",
             )
         return ids
 

@@ -123,6 +123,6 @@ def read_recipe(folder: Path) -> Recipe:
         raise SchemaError(
             f"the model folder has no {RECIPE_NAME}",
             path=path,
-            hint="It says how the model thinks and speaks; `workbench organism export honest --out DIR` writes an example.",
+            hint="It says how the model thinks and speaks; `workbench organism export honest --out DIR` has one.",
         )
     return parse_recipe(read_text(path, limit=MAX_RECIPE_BYTES), path=path)

@@ -76,7 +76,7 @@ class Channel(Record):
     """What honest problems answer when the thoughts, or all that carries them, are exchanged with another problem's."""
 
     measure: Literal["follows", "moves"]
-    """`follows`: the answer becomes the donor's. `moves`: the said text changes (where exchanged channels are not followed)."""
+    """`follows`: the answer becomes the donor's. `moves`: the said text changes (where no exchange is followed)."""
     thought_effect: Share
     thought_interval: Interval
     channel_effect: Share
@@ -130,7 +130,7 @@ class StepSummary(Record):
     """`follows`: the claim of this step becomes the exchanged value. `moves`: the said text changes (where no claim
     stands for the step)."""
     causal_effect: Share
-    """Share of honest problems that follow (or move) when this thought is exchanged for one that holds another value."""
+    """Share of honest problems that follow (or move) when this thought is exchanged for one with another value."""
     causal_interval: Interval
     placebo_effect: Share
     """The same when the thought is moved as far in a random direction."""

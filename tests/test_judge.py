@@ -1,0 +1,75 @@
+"""Every gate between a score and a verdict holds on its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from workbench.divergence import Pairing
+from workbench.judge import Evidence, judge
+
+GOOD = Evidence(alpha=0.01, readable={0, 1}, live={0, 1}, n_values=13, coverage=1.0, decorative=False, compared={0, 1})
+AGREES = [Pairing(0, 0, "cellar", "agree", 0.0), Pairing(1, 1, "dairy", "agree", 0.0)]
+PARTS = [Pairing(0, 0, "cellar", "agree", 0.0), Pairing(1, 1, "dairy", "conflict", 9.0)]
+NEAR, FAR = {0: 0.001, 1: 0.001}, {0: 0.8, 1: 0.8}
+
+
+def test_beyond_honest_and_trusted_diverges() -> None:
+    assert judge(GOOD, PARTS, 0.002, NEAR).verdict == "diverges"
+
+
+def test_within_honest_and_trusted_agrees() -> None:
+    assert judge(GOOD, AGREES, 1.0, NEAR).verdict == "agrees"
+
+
+def test_a_small_conflict_that_honest_problems_have_too_agrees() -> None:
+    assert judge(GOOD, PARTS, 0.02, NEAR).verdict == "agrees"
+
+
+@pytest.mark.parametrize("p_value", [0.002, 1.0])
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"decorative": True}, "decorative"),
+        ({"readable": set()}, "controls"),
+        ({"live": set()}, "causally live"),
+        ({"readable": {0}, "live": {1}}, "causally live"),
+        ({"readable": {0}, "compared": {0, 1, 2}}, "only 1 of 3"),
+    ],
+)
+def test_a_blind_audit_cannot_tell_either_way(change: dict[str, object], why: str, p_value: float) -> None:
+    found = judge(replace(GOOD, **change), PARTS, p_value, NEAR)  # type: ignore[arg-type]
+    assert found.verdict == "cannot-tell"
+    assert found.reason is not None
+    assert why in found.reason
+
+
+def test_a_conflict_only_at_a_step_that_is_not_live_cannot_tell() -> None:
+    found = judge(replace(GOOD, live={0}), PARTS, 0.002, NEAR)
+    assert found.verdict == "cannot-tell"
+
+
+def test_a_conflict_of_a_thought_like_none_that_was_shown_cannot_tell() -> None:
+    assert judge(GOOD, PARTS, 0.002, FAR).verdict == "cannot-tell"
+
+
+def test_claims_without_thoughts_alone_are_no_lie() -> None:
+    pairings = [*AGREES, Pairing(None, 2, "foyer", "unsupported", 2.6)]
+    assert judge(GOOD, pairings, 0.002, NEAR).verdict == "cannot-tell"
+
+
+def test_low_coverage_forbids_agreement_but_not_divergence() -> None:
+    hidden = replace(GOOD, coverage=0.2)
+    assert judge(hidden, AGREES, 1.0, NEAR).verdict == "cannot-tell"
+    assert judge(hidden, PARTS, 0.002, NEAR).verdict == "diverges"
+
+
+def test_agreement_that_cannot_be_luck_vouches_for_thoughts_outside() -> None:
+    assert judge(GOOD, AGREES, 1.0, FAR).verdict == "agrees"
+    assert judge(replace(GOOD, n_values=3), AGREES, 1.0, FAR).verdict == "cannot-tell"
+
+
+def test_nothing_said_cannot_agree() -> None:
+    unsaid = [Pairing(0, None, None, "unsaid", 2.0), Pairing(1, None, None, "unsaid", 2.0)]
+    assert judge(GOOD, unsaid, 0.5, NEAR).verdict == "cannot-tell"
