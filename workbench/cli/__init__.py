@@ -42,6 +42,7 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read once, when transformers is imported
     try:
         code = app(args=arguments, prog_name="workbench", standalone_mode=False)
     except CommandLineError as error:

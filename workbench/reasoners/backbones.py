@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Float, Int
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
@@ -31,13 +31,17 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from workbench.errors import ConfigError, SchemaError, UntrustedFormat
+from workbench.errors import ConfigError, CorruptArtifact, SchemaError
 from workbench.jsonio import canonical_json, digest, read_json
+from workbench.reasoners.folders import WEIGHTS, refuse_unsafe
 from workbench.sites import Site
 
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+GENERIC_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
+LIBRARY_ERRORS = (
+    OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ArithmeticError, ImportError,
+    StrictDataclassError,
+)  # fmt: skip
+"""What transformers raises for folders that it cannot load."""
 IGNORED_IN_FINGERPRINT = ("README.md", ".gitattributes", "acceptance.json")
 
 
@@ -124,7 +128,8 @@ class Backbone:
 
     def token_ids(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """Ids of one piece of text, tokenized by itself."""
-        return list(self.tokenizer.encode(text, add_special_tokens=add_special_tokens)) if text else []
+        with _tokenizers_errors(f"the tokenizer cannot read {text[:40]!r}"):
+            return list(self.tokenizer.encode(text, add_special_tokens=add_special_tokens)) if text else []
 
     def text(self, token_ids: Collection[int]) -> str:
         """Text of ids, special tokens kept and nothing tidied."""
@@ -178,64 +183,61 @@ def load_backbone(folder: Path, *, device: str = "cpu", dtype: torch.dtype = tor
 
     Raises:
         UntrustedFormat: the weights are pickled, or the configuration asks to run code.
+        CorruptArtifact: the weights are cut off.
         SchemaError: files are missing or cannot be read.
         ConfigError: TransformerLens cannot bridge the architecture.
     """
-    _refuse_unsafe(folder)
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    refuse_unsafe(folder)
     _hush()
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(folder, **local)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+        tokenizer = _load_tokenizer(folder, local)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder, config=config, use_safetensors=True, dtype=dtype, output_loading_info=True, **local
         )
         model, info = loaded
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+    except SafetensorError as error:
+        raise CorruptArtifact(f"the weights cannot be read: {error}", path=folder / WEIGHTS) from error
+    except LIBRARY_ERRORS as error:
         raise SchemaError(f"the folder cannot be loaded: {error}", path=folder) from error
     absent = sorted(set(info["missing_keys"]) | set(info.get("mismatched_keys", ())), key=str)
     if absent:
         raise SchemaError(
             f"{len(absent)} weights of {type(model).__name__} are not in the file, or have another shape",
-            path=folder / WEIGHTS[0],
+            path=folder / WEIGHTS,
             field=str(absent[0]),
         )
-    return Backbone(model.to(device), tokenizer)
+    try:
+        return Backbone(model.to(device), tokenizer)
+    except ConfigError as error:
+        error.path = error.path or str(folder)
+        raise
+
+
+def _load_tokenizer(folder: Path, local: dict[str, Any]) -> PreTrainedTokenizerBase:
+    """The tokenizer as its file has it; for some architectures transformers would put another in its place."""
+    settings = folder / "tokenizer_config.json"
+    named = read_json(settings).get("tokenizer_class") if settings.is_file() else None
+    generic = named in GENERIC_TOKENIZERS and (folder / "tokenizer.json").is_file()
+    loader: Any = PreTrainedTokenizerFast if generic else AutoTokenizer
+    with _tokenizers_errors("the tokenizer cannot be loaded", path=folder / "tokenizer.json"):
+        return loader.from_pretrained(folder, **local)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _tokenizers_errors(message: str, *, path: Path | None = None) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:  # the tokenizers library raises this very class
+            raise
+        raise SchemaError(f"{message}: {error}", path=path, field="tokenizer") from error
 
 
 def _hush() -> None:
     """Progress is ours to show."""
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _refuse_unsafe(folder: Path) -> None:
-    if not folder.is_dir():
-        raise SchemaError(
-            "no such model folder",
-            path=folder,
-            hint="MODEL is organism:NAME or a folder with Hugging Face files and reasoner.toml.",
-        )
-    config = read_json(folder / "config.json")
-    if not isinstance(config, dict):
-        raise SchemaError("config.json holds no object", path=folder / "config.json")
-    if "auto_map" in config:
-        raise UntrustedFormat(
-            "the model asks to run code of its own", path=folder / "config.json", field="auto_map",
-            hint="Remote code never runs here; use an architecture that transformers ships.",
-        )  # fmt: skip
-    if not any((folder / name).is_file() for name in WEIGHTS):
-        pickled = sorted(path for pattern in PICKLED for path in folder.glob(pattern))
-        if pickled:
-            raise UntrustedFormat(
-                "pickled weights can run code and are never read", path=pickled[0],
-                hint="Convert them where they came from: model.save_pretrained(DIR, safe_serialization=True).",
-            )  # fmt: skip
-        raise SchemaError(
-            "no weights in the model folder", path=folder, field="model.safetensors", expected=" or ".join(WEIGHTS)
-        )
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        raise SchemaError("no tokenizer in the model folder", path=folder, field="tokenizer.json")
 
 
 def new_word_gpt2(

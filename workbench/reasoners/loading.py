@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, LimitExceeded, WorkbenchError
 from workbench.organisms import weights_folder
-from workbench.reasoners.backbones import folder_fingerprint, load_backbone
+from workbench.reasoners.backbones import Backbone, folder_fingerprint, load_backbone
 from workbench.reasoners.base import Reasoner
 from workbench.reasoners.feedback import FeedbackReasoner
-from workbench.reasoners.recipe import read_recipe
+from workbench.reasoners.recipe import RECIPE_NAME, Recipe, read_recipe
 
 ORGANISM_PREFIX = "organism:"
 
@@ -50,10 +50,26 @@ def load_model(model: str, *, device: str = "auto") -> LoadedModel:
     chosen = choose_device(device)
     backbone = load_backbone(folder, device=chosen)
     recipe = read_recipe(folder)
-    reasoner = FeedbackReasoner(backbone, recipe)
+    reasoner = _reasoner(backbone, recipe, folder / RECIPE_NAME)
     return LoadedModel(
         reasoner, model, folder_fingerprint(folder), backbone.n_layers, backbone.d_model, backbone.d_vocab
     )
+
+
+def _reasoner(backbone: Backbone, recipe: Recipe, path: Path) -> FeedbackReasoner:
+    try:
+        reasoner = FeedbackReasoner(backbone, recipe)
+    except WorkbenchError as error:
+        error.path = error.path or str(path)
+        raise
+    needed, limit = recipe.thinking.steps + recipe.speaking.max_new_tokens, backbone.max_positions
+    if limit is not None and needed >= limit:
+        raise LimitExceeded(
+            "latent steps and said text alone need more positions than the model has",
+            path=path, field="thinking.steps", expected=f"less than {limit}, with speaking.max_new_tokens",
+            found=needed,
+        )  # fmt: skip
+    return reasoner
 
 
 def choose_device(device: str) -> str:

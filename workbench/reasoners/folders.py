@@ -1,0 +1,108 @@
+"""What a model folder may hold: what could run code, or lies elsewhere, is refused before it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import CorruptArtifact, SchemaError, UntrustedFormat
+from workbench.jsonio import read_json
+
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+PICKLE_STARTS = (b"\x80", b"PK")
+"""First bytes of a pickle, and of the zip that torch puts one into."""
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+CODE_KEYS = ("auto_map", "custom_generate")
+ADAPTER = "adapter_config.json"
+KERNEL_KEYS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
+CONVERT = "Convert them where they came from: model.save_pretrained(DIR, safe_serialization=True)."
+
+
+def refuse_unsafe(folder: Path) -> None:
+    """Look through a model folder before a library reads it.
+
+    Raises:
+        UntrustedFormat: pickled weights, code of its own, or files outside the folder.
+        CorruptArtifact: a weight file that is no safetensors file.
+        SchemaError: files are missing, or hold no object.
+    """
+    if not folder.is_dir():
+        raise SchemaError(
+            "no such model folder",
+            path=folder,
+            hint="MODEL is organism:NAME or a folder with Hugging Face files and reasoner.toml.",
+        )
+    _refuse_code(folder / "config.json")
+    for name in ("tokenizer_config.json", "generation_config.json"):
+        if (folder / name).is_file():
+            _refuse_code(folder / name)
+    if (folder / ADAPTER).exists():
+        raise UntrustedFormat(
+            "an adapter names weights that lie elsewhere", path=folder / ADAPTER,
+            hint="Merge it into its model first: model.merge_and_unload().save_pretrained(DIR).",
+        )  # fmt: skip
+    for name in _weight_files(folder):
+        _refuse_pickled(folder / name)
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise SchemaError("no tokenizer in the model folder", path=folder, field="tokenizer.json")
+
+
+def _object(path: Path) -> dict[str, Any]:
+    plain = read_json(path)
+    if not isinstance(plain, dict):
+        raise SchemaError(f"{path.name} holds no object", path=path)
+    return plain
+
+
+def _refuse_code(path: Path) -> None:
+    """Refuse keys that name code, at any depth: models of several parts nest their configurations."""
+    left = [_object(path)]
+    while left:
+        table = left.pop()
+        for key, value in table.items():
+            if key in CODE_KEYS or (key in KERNEL_KEYS and "/" in str(value)):
+                raise UntrustedFormat(
+                    "the model asks to run code of its own", path=path, field=key, found=str(value)[:100],
+                    hint="Remote code never runs here; use an architecture that transformers ships.",
+                )  # fmt: skip
+            left.extend(item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict))
+
+
+def _weight_files(folder: Path) -> list[str]:
+    if (folder / WEIGHTS).is_file():
+        return [WEIGHTS]
+    index = folder / WEIGHTS_INDEX
+    if not index.is_file():
+        pickled = sorted(path for pattern in PICKLED for path in folder.glob(pattern))
+        if pickled:
+            raise UntrustedFormat("pickled weights can run code and are never read", path=pickled[0], hint=CONVERT)
+        raise SchemaError(
+            "no weights in the model folder", path=folder, field=WEIGHTS, expected=f"{WEIGHTS} or {WEIGHTS_INDEX}"
+        )
+    shards = _object(index).get("weight_map")
+    if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):
+        raise SchemaError("names no files of weights", path=index, field="weight_map")
+    for name in sorted(set(shards.values())):
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise UntrustedFormat(
+                "weights must lie in the folder, as safetensors",
+                path=index,
+                field="weight_map",
+                found=name,
+                hint=CONVERT,
+            )
+        if not (folder / name).is_file():
+            raise SchemaError("a file of weights is missing", path=folder / name)
+    return sorted(set(shards.values()))
+
+
+def _refuse_pickled(path: Path) -> None:
+    """A safetensors file begins with the length of its header, and the header with a brace."""
+    with path.open("rb") as stream:
+        start = stream.read(9)
+    if start.startswith(PICKLE_STARTS) and start[8:9] != b"{":
+        raise UntrustedFormat("pickled weights can run code and are never read", path=path, hint=CONVERT)
+    if start[8:9] != b"{" or int.from_bytes(start[:8], "little") > path.stat().st_size - 8:
+        raise CorruptArtifact("not a safetensors file, or cut off", path=path)
