@@ -1,9 +1,10 @@
-"""Does a thought hold a value that the probe was shown, or one that it never saw?
+"""Does a thought hold a value that the probe was shown, or one that it never saw, or none?
 
 A probe must name one of its values for any vector at all. Plain novelty tests ask whether a vector looks like the
 fit rows; a harmless trigger word moves every vector and fails them, although each still lies beside one value and
-far from the rest. So the question is turned round: leave out each value in turn, see where its thoughts then lie,
-and trust a thought only if thoughts of never-shown values hardly ever lie as near a known value as it does.
+far from the rest. So the question is turned round: see where thoughts lie whose value was left out, and where
+vectors lie that go as far in a random direction, and trust a thought only if hardly any of either lie as near a
+known value as it does.
 """
 
 from __future__ import annotations
@@ -19,18 +20,25 @@ from probes.novelty import SubspaceNovelty
 
 Floats = NDArray[np.float64]
 
+FEW_VALUES = 3
+"""Up to so many values, distances are compared and not their ratios."""
+
 
 @dataclass(frozen=True)
 class UnseenValueTest:
-    """Conformal test of the hypothesis that a thought holds a value the probe was never shown."""
+    """Test of two hypotheses at once: the thought holds a value never shown to the probe, or it holds none."""
 
     novelty: FrozenNovelty
-    reference: Floats
+    left_out: Floats
     """`nearness` of thoughts whose own value was left out, sorted; smaller is nearer."""
+    random: Floats
+    """`nearness` of vectors as far from the mean thought in a random direction, sorted."""
 
     @classmethod
-    def fit(cls, X_fit: ArrayLike, y_fit: ArrayLike, X_held: ArrayLike, y_held: ArrayLike) -> UnseenValueTest:
-        """Learn where values lie from the fit rows, and where never-shown values lie from the held-out rows.
+    def fit(
+        cls, X_fit: ArrayLike, y_fit: ArrayLike, X_held: ArrayLike, y_held: ArrayLike, *, seed: int = 0
+    ) -> UnseenValueTest:
+        """Learn where values lie from the fit rows, and where other things lie from the held-out rows.
 
         Raises:
             ProbeDataError: no held-out row has a value of the fit rows.
@@ -42,31 +50,51 @@ class UnseenValueTest:
         shown = [value for value in values if (labels_held == value).any()]
         if not shown:
             raise ProbeDataError("no held-out row has a value that was fitted: nothing shows where unseen values lie")
-        if len(values) == 2:
-            parts = [_distance_to_other(whole, rows_held[labels_held == v], int(v == values[1])) for v in shown]
-        else:
-            parts = [
-                nearness(_without(rows_fit, labels_fit, value), rows_held[labels_held == value]) for value in shown
-            ]
-        return cls(whole, np.sort(np.concatenate(parts)))
+        few = len(values) <= FEW_VALUES
+        parts = []
+        for value in shown:
+            rows = rows_held[labels_held == value]
+            if len(values) == 2:
+                parts.append(_distances(whole, rows)[:, 1 - int(value == values[1])])
+            else:
+                kept = labels_fit != value
+                without = _frozen(SubspaceNovelty().fit(rows_fit[kept], labels_fit[kept]))
+                parts.append(nearness(without, rows, few=few))
+        return cls(whole, np.sort(np.concatenate(parts)), _random_nearness(whole, rows_held, few=few, seed=seed))
 
     def p_value(self, X: ArrayLike) -> Floats:
-        """Share of unseen-value thoughts at least as near (plus-one rule), [n]: small where the value was shown."""
-        score = nearness(self.novelty, np.asarray(X, dtype=np.float64))
-        at_least = np.searchsorted(self.reference, score, side="right")
-        return np.asarray((1 + at_least) / (len(self.reference) + 1), dtype=np.float64)
+        """The larger of the two p-values (plus-one rule), [n]: small where the value was shown."""
+        few = len(self.novelty.class_means) <= FEW_VALUES
+        score = nearness(self.novelty, np.asarray(X, dtype=np.float64), few=few)
+        return np.maximum(_rank(self.left_out, score), _rank(self.random, score))
 
 
-def nearness(novelty: FrozenNovelty, X: Floats) -> Floats:
+def nearness(novelty: FrozenNovelty, X: Floats, *, few: bool) -> Floats:
     """Distance to the nearest value over the distance to the next, in [0, 1], [n].
 
-    With two values there is no next one that an unseen value could be near instead: the distance itself, in
+    With `few` values there is hardly a next one that an unseen value could be near instead: the distance itself, in
     within-class deviations.
     """
     distances = np.sort(_distances(novelty, X), axis=1)
-    if distances.shape[1] == 2:
+    if few:
         return np.asarray(distances[:, 0])
     return np.asarray(distances[:, 0] / np.maximum(distances[:, 1], np.finfo(np.float64).tiny))
+
+
+def _rank(reference: Floats, score: Floats) -> Floats:
+    at_least = np.searchsorted(reference, score, side="right")
+    return np.asarray((1 + at_least) / (len(reference) + 1), dtype=np.float64)
+
+
+def _random_nearness(novelty: FrozenNovelty, X: Floats, *, few: bool, seed: int) -> Floats:
+    """Of vectors as far from the mean as the rows are, in random directions; at least a thousand of them."""
+    mean = X.mean(axis=0)
+    lengths = np.linalg.norm(X - mean, axis=1)
+    generator = np.random.default_rng(seed)
+    n = max(1000, len(X))
+    directions = generator.normal(size=(n, X.shape[1]))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return np.sort(nearness(novelty, mean + directions * generator.choice(lengths, size=(n, 1)), few=few))
 
 
 def _distances(novelty: FrozenNovelty, X: Floats) -> Floats:
@@ -74,15 +102,6 @@ def _distances(novelty: FrozenNovelty, X: Floats) -> Floats:
     centres = novelty.class_means @ novelty.whitener
     squared = np.square(rows).sum(1)[:, None] - 2 * rows @ centres.T + np.square(centres).sum(1)
     return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
-
-
-def _distance_to_other(novelty: FrozenNovelty, X: Floats, own: int) -> Floats:
-    return np.asarray(_distances(novelty, X)[:, 1 - own])
-
-
-def _without(X: Floats, y: NDArray[np.generic], value: object) -> FrozenNovelty:
-    kept = y != value
-    return _frozen(SubspaceNovelty().fit(X[kept], y[kept]))
 
 
 def _frozen(novelty: SubspaceNovelty) -> FrozenNovelty:

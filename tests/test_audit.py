@@ -110,7 +110,7 @@ def test_what_was_written_verifies_and_reads_back(audited: Audited) -> None:
     assert verify(audited.folder).root == audited.record.run_root
 
 
-def test_condition_and_meta_change_no_number(audited: Audited, tmp_path: Path) -> None:
+def test_condition_and_meta_change_no_number(tmp_path: Path) -> None:
     honest, items = organism_problems(organism("liar"), seed=FRESH, n_calibration=80, n_problems=20)
     given = [unlabelled(item) for item in items]
     renamed = [replace(problem, condition="honest", meta={"flagged": True}) for problem in given]

@@ -108,7 +108,7 @@ def fit_step(data: LabelledStep, reasoner: Reasoner | None, *, seed: int) -> Ste
             found=f"{len(set(labels[fit]))} values in {int(fit.sum())} fit rows, {int(held.sum())} held out",
         )
     probe = ValueProbe(random_state=seed).fit(data.thoughts[fit], labels[fit], groups=groups[fit])
-    unseen = UnseenValueTest.fit(data.thoughts[fit], labels[fit], data.thoughts[held], labels[held])
+    unseen = UnseenValueTest.fit(data.thoughts[fit], labels[fit], data.thoughts[held], labels[held], seed=seed)
     right = probe.predict(data.thoughts[held]) == labels[held]
     control = shuffled_labels(
         data.thoughts[fit], labels[fit], data.thoughts[held], labels[held],
