@@ -8,13 +8,12 @@ import pytest
 import torch
 from conftest import BACKBONES
 
-from workbench import edits
-from workbench.errors import ConfigError, ContractError, LimitExceeded, SchemaError, UnknownSiteError
+from workbench.errors import ConfigError, ContractError, UnknownSiteError
 from workbench.reasoners import contract
 from workbench.reasoners.contract import CHECKS, check_reasoner, random_problems
 from workbench.reasoners.feedback import FeedbackReasoner, FeedbackState
 from workbench.sites import Site
-from workbench.tasks import Problem, Rooms
+from workbench.tasks import Problem
 
 RAGGED = [
     Problem(id="short", prompt="start atrium"),
@@ -23,10 +22,17 @@ RAGGED = [
 ]
 
 
+def build(model, kind=FeedbackReasoner):
+    """A reasoner that speaks two tokens only: no check is about more."""
+    recipe = model.reasoner.recipe
+    speaking = recipe.speaking.model_copy(update={"max_new_tokens": 2})
+    return kind(model.reasoner.backbone, recipe.model_copy(update={"speaking": speaking}))
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_every_backbone_keeps_the_contract(loaded_models, name, check):
-    check(loaded_models[name].reasoner, RAGGED)
+    check(build(loaded_models[name]), RAGGED)
 
 
 def test_random_problems_have_different_lengths(loaded):
@@ -38,24 +44,20 @@ def test_random_problems_have_different_lengths(loaded):
 # Broken on purpose: each breaks one promise and keeps the others.
 
 
-class Nudges:
-    """A vector that passes leaves by 2**-22 of itself larger."""
-
-    @staticmethod
-    def nudge(vectors):
-        return vectors * (1 + 2**-22)
+def nudged(vectors):
+    return vectors * (1 + 2**-22)
 
 
 class ReadingNudges(FeedbackReasoner):
     def tap(self, site, vectors):
         passed = super().tap(site, vectors)
-        return Nudges.nudge(passed) if site in self._recording.read else passed
+        return nudged(passed) if site in self._recording.read else passed
 
 
 class EditingNudges(FeedbackReasoner):
     def tap(self, site, vectors):
         passed = super().tap(site, vectors)
-        return Nudges.nudge(passed) if site in self._recording.edits else passed
+        return nudged(passed) if site in self._recording.edits else passed
 
 
 class DropsTheThought(FeedbackReasoner):
@@ -160,7 +162,7 @@ class KeepsTheLastVisit(_VisitedTwice):
 
 class IgnoresStepCounts(FeedbackReasoner):
     def n_steps(self, problem):
-        return min(super().n_steps(problem), 10**6) if problem.steps and problem.steps > 100 else 4
+        return self.recipe.thinking.steps
 
 
 class CutsStepCounts(FeedbackReasoner):
@@ -211,7 +213,7 @@ BROKEN = [
 def test_a_broken_promise_is_noticed_by_its_check_alone(loaded, broken, check, message):
     failed = {}
     for one in CHECKS:
-        reasoner = broken(loaded.reasoner.backbone, loaded.reasoner.recipe)
+        reasoner = build(loaded, broken)
         try:
             one(reasoner, RAGGED)
         except ContractError as error:
@@ -229,13 +231,13 @@ def test_every_check_has_been_seen_failing():
 
 
 def test_an_edit_that_never_runs_is_noticed(loaded):
-    reasoner = SwallowsEdits(loaded.reasoner.backbone, loaded.reasoner.recipe)
-    with pytest.raises(ContractError, match="edit at blocks.0.attn.hook_k never ran"):
+    reasoner = build(loaded, SwallowsEdits)
+    with pytest.raises(ContractError, match=r"edit at blocks\.0\.attn\.hook_k never ran"):
         contract.failing_edit_leaves_no_residue(reasoner, RAGGED)
 
 
 def test_one_failing_check_stops_no_other(loaded):
-    results = check_reasoner(BendsTheLens(loaded.reasoner.backbone, loaded.reasoner.recipe), RAGGED)
+    results = check_reasoner(build(loaded, BendsTheLens), RAGGED)
     assert [result.passed for result in results] == [True] * (len(CHECKS) - 1) + [False]
     assert "lens and model differ" in results[-1].detail
     assert all(result.name and not result.name.endswith(".") for result in results)
