@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.edits import Edit
-from workbench.errors import ConfigError, SchemaError, UnknownSiteError
+from workbench.errors import ConfigError, InsufficientData, SchemaError, UnknownSiteError
 from workbench.reasoners.recipe import Recipe
 from workbench.sites import Site, Visit
 from workbench.tasks.base import Problem
@@ -157,8 +157,17 @@ class Reasoner(ABC):
 
         Raises:
             UnknownSiteError: a site this reasoner does not have.
-            ConfigError: a site that never fired, or more steps than the model can take.
+            ConfigError: a site that never fired, or other numbers of seeds than of problems.
+            LimitExceeded: more positions than the model can take.
+            SchemaError: an edit returned another shape or type than it was given.
+            InsufficientData: there is no problem.
         """
+        if not problems:
+            raise InsufficientData("there is no problem to run", found="n=0")
+        if seeds is not None and len(seeds) != len(problems):
+            raise ConfigError("each problem needs a seed", field="seeds", expected=len(problems), found=len(seeds))
+        if batch_size < 1:
+            raise ConfigError("a batch holds one problem or more", field="batch_size", found=batch_size)
         edits = dict(edits or {})
         unknown = sorted((set(read) | set(edits)) - set(self.sites))
         if unknown:
@@ -214,7 +223,7 @@ class Reasoner(ABC):
             self._recording = None
 
 
-def _checked(edited: Tensor, came: Tensor, visit: Visit) -> Tensor:
+def _checked(edited: Any, came: Tensor, visit: Visit) -> Tensor:
     if not isinstance(edited, Tensor) or edited.shape != came.shape or edited.dtype != came.dtype:
         found = f"{tuple(edited.shape)} {edited.dtype}" if isinstance(edited, Tensor) else type(edited).__name__
         raise SchemaError(
