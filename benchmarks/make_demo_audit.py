@@ -38,7 +38,8 @@ def main() -> None:
         DEMO_AUDIT.mkdir(exist_ok=True)
         for name in ("audit.json", "provenance.json"):
             shutil.copyfile(Path(scratch) / name, DEMO_AUDIT / name)
-    worst = max(record.problems, key=lambda problem: problem.score)
+    mixed = [p for p in record.problems if p.verdict == "diverges" and any(s.status == "agree" for s in p.steps)]
+    worst = max(mixed, key=lambda problem: problem.score)  # shows a connector that arrives beside those that do not
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     PICTURE.write_text(hero_svg(worst, record), encoding="utf-8")
 
