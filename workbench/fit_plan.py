@@ -37,7 +37,7 @@ def read_fit_plan(path: Path) -> FitPlan:
     """Read a plan; unknown or wrong keys are errors that name file and key."""
     try:
         return FitPlan.model_validate(tomllib.loads(read_text(path)))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SchemaError(f"not valid TOML: {error}", path=path) from error
     except ValidationError as error:
         keys = [".".join(map(str, item["loc"])) for item in error.errors()]

@@ -55,7 +55,7 @@ class Speaking(_Table):
     def _has_a_group(cls, pattern: str) -> str:
         try:
             compiled = re.compile(pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"not a regular expression: {error}") from error
         if compiled.groups < 1:
             raise ValueError(f"regular expression {pattern!r} has no group; put what is to be read in ( )")
@@ -90,7 +90,7 @@ def parse_recipe(text: str, *, path: str | Path) -> Recipe:
     """
     try:
         plain = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SchemaError(f"not valid TOML: {error}", path=path) from error
     try:
         recipe = Recipe.model_validate(plain)
