@@ -15,6 +15,7 @@ from workbench.reasoners.feedback import FeedbackReasoner
 from workbench.reasoners.recipe import RECIPE_NAME, Recipe, read_recipe
 
 ORGANISM_PREFIX = "organism:"
+DEVICES = "cpu, cuda, cuda:N or auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,19 @@ def _reasoner(backbone: Backbone, recipe: Recipe, path: Path) -> FeedbackReasone
 
 
 def choose_device(device: str) -> str:
-    """`auto` -> the accelerator if torch sees one, else the processor."""
+    """`auto` -> the accelerator if torch sees one, else the processor; other names are checked.
+
+    Raises:
+        ConfigError: no such device.
+    """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError("torch sees no accelerator here", field="device", found=device, expected="cpu or auto")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError("no such device", field="device", found=repr(device), expected=DEVICES) from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise ConfigError("no such device", field="device", found=repr(device), expected=DEVICES)
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ConfigError("torch sees no such accelerator here", field="device", found=device, expected="cpu or auto")
     return device
