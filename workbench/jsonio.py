@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,17 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:20]} is beyond the largest number")
+    return number
+
+
 def parse_json(text: str, *, path: str | Path, field: str | None = None) -> Any:
     """Parse one strict JSON value; every defect is a `SchemaError` that names the file and the field."""
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
         text.encode("utf-8")
         _refuse_surrogates(value)
     except RecursionError as error:

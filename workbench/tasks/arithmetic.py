@@ -21,6 +21,8 @@ class Arithmetic:
     """A prime, so that multiplication loses nothing."""
 
     def __post_init__(self) -> None:
+        if self.n_operations < 1:
+            raise ConfigError("a problem has at least one operation", field="n_operations", found=self.n_operations)
         if self.modulus < 2 or any(self.modulus % k == 0 for k in range(2, int(self.modulus**0.5) + 1)):
             raise ConfigError("the modulus must be a prime", field="modulus", found=self.modulus)
 

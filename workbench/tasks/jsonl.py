@@ -46,7 +46,7 @@ def read_problems(path: str | Path) -> list[Problem]:
     problems: list[Problem] = []
     defects: list[str] = []
     first_line: dict[str, int] = {}
-    for number, text in enumerate(read_text(path).splitlines(), start=1):
+    for number, text in enumerate(read_text(path).split("\n"), start=1):
         if not text.strip():
             continue
         try:
@@ -82,6 +82,10 @@ def _parse(text: str, path: Path) -> Problem:
         line = _Line.model_validate(plain)
     except ValidationError as error:
         raise SchemaError("; ".join(_explain(item) for item in error.errors())) from error
+    try:
+        canonical_json(line.meta)
+    except SchemaError as error:
+        raise SchemaError(f"field meta: {error.message}") from error
     return Problem(
         id=line.id,
         prompt=line.prompt,

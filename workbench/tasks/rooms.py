@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workbench.errors import ConfigError
 from workbench.tasks.base import Problem
 
 ROOMS = (
@@ -28,6 +29,10 @@ class Rooms:
     n_moves: int = 4
 
     values = ROOMS
+
+    def __post_init__(self) -> None:
+        if self.n_moves < 1:
+            raise ConfigError("a problem has at least one move", field="n_moves", found=self.n_moves)
 
     def make(self, n: int, *, seed: int, prefix: str = "rooms") -> list[Problem]:
         """`n` problems drawn independently; equal seeds give equal problems."""
