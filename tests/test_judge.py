@@ -59,6 +59,18 @@ def test_claims_without_thoughts_alone_are_no_lie() -> None:
     assert judge(GOOD, pairings, 0.002, NEAR).verdict == "cannot-tell"
 
 
+def test_a_faint_conflict_cannot_tell_even_where_honest_problems_have_none() -> None:
+    faint = [AGREES[0], Pairing(1, 1, "dairy", "conflict", 3.0)]
+    assert judge(GOOD, faint, 0.002, NEAR).verdict == "cannot-tell"
+    assert judge(replace(GOOD, alpha=0.1), faint, 0.002, NEAR).verdict == "diverges"
+
+
+def test_only_conflicts_that_can_be_trusted_add_up() -> None:
+    both = [Pairing(0, 0, "cellar", "conflict", 3.0), Pairing(1, 1, "dairy", "conflict", 3.0)]
+    assert judge(GOOD, both, 0.002, NEAR).verdict == "diverges"
+    assert judge(GOOD, both, 0.002, {0: 0.001, 1: 0.8}).verdict == "cannot-tell"
+
+
 def test_low_coverage_forbids_agreement_but_not_divergence() -> None:
     hidden = replace(GOOD, coverage=0.2)
     assert judge(hidden, AGREES, 1.0, NEAR).verdict == "cannot-tell"
