@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -44,7 +45,8 @@ class ValueProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         classes_: the K labels, sorted.
         coef_: weights on raw features, [K, d].
         intercept_: [K].
-        C_: the strength with the least held-out log loss; the most cautious where no fold could tell.
+        C_: the most cautious strength that errs no more on held-out groups than the best, within one standard error.
+        sharpness_: factor on the logits, at least 1, from held-out log loss; folded into `coef_` and `intercept_`.
         cv_log_loss_: held-out log loss of each of `Cs` in rising order, nats per row; NaN likewise.
         n_iter_: iterations of the last fit.
         converged_: whether the last fit met its tolerance within `max_iter`.
@@ -55,6 +57,7 @@ class ValueProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     coef_: Floats
     intercept_: Floats
     C_: float
+    sharpness_: float
     cv_log_loss_: Floats
     n_iter_: int
     converged_: bool
@@ -89,10 +92,12 @@ class ValueProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
                 "a probe needs at least two. Give problems whose values differ at this step."
             )
         folds = assign_folds(target, groups, n_folds=self.n_folds, random_state=self.random_state)
-        self.cv_log_loss_ = _held_out_log_loss(rows, target, folds, Cs, self.max_iter)
-        self.C_ = float(Cs[0] if np.isnan(self.cv_log_loss_).all() else Cs[np.nanargmin(self.cv_log_loss_)])
+        scored = _held_out(rows, target, folds, Cs, self.max_iter)
+        self.cv_log_loss_ = np.array([one.log_loss() for one in scored])
+        chosen, self.sharpness_ = _choose(scored, self.cv_log_loss_)
+        self.C_ = float(Cs[chosen])
         learned = _Conditioned.of(rows).logistic(target, [self.C_], self.max_iter)[0]
-        self.coef_, self.intercept_ = learned.coef, learned.intercept
+        self.coef_, self.intercept_ = self.sharpness_ * learned.coef, self.sharpness_ * learned.intercept
         self.n_iter_, self.converged_ = learned.n_iter, learned.converged
         return self
 
@@ -202,9 +207,36 @@ def assign_folds(target: Ints, groups: ArrayLike | None, *, n_folds: int, random
     return fold_of_group[group_of]
 
 
-def _held_out_log_loss(X: Floats, target: Ints, folds: Ints, Cs: Floats, max_iter: int) -> Floats:
-    """Nats per held-out row for each strength; rows whose label the other folds lack are left out."""
-    total, n_scored = np.zeros(len(Cs)), 0
+@dataclass(frozen=True)
+class _HeldOut:
+    """Logits of held-out rows under one strength; rows whose label the other folds lack are left out."""
+
+    logits: list[Floats]
+    """Per fold: [rows, labels present]."""
+    columns: list[Ints]
+    """Per fold: the column of each row's own label."""
+
+    def log_loss(self, sharpness: float = 1.0) -> float:
+        """Nats per row; NaN where no fold could tell."""
+        losses = [
+            -log_softmax(sharpness * z, axis=1)[np.arange(len(c)), c]
+            for z, c in zip(self.logits, self.columns, strict=True)
+        ]
+        return float(np.concatenate(losses).mean()) if losses else float("nan")
+
+    def n_errors(self) -> int:
+        """Rows that read as another label."""
+        return sum(int((z.argmax(axis=1) != c).sum()) for z, c in zip(self.logits, self.columns, strict=True))
+
+    def margin(self) -> float:
+        """Median lead of the best reading over the next."""
+        leads = [np.diff(np.partition(z, -2, axis=1)[:, -2:], axis=1)[:, 0] for z in self.logits]
+        return float(np.median(np.concatenate(leads)))
+
+
+def _held_out(X: Floats, target: Ints, folds: Ints, Cs: Floats, max_iter: int) -> list[_HeldOut]:
+    """Held-out logits for each strength."""
+    scored = [_HeldOut([], []) for _ in Cs]
     for fold in np.unique(folds):
         fit, held = folds != fold, folds == fold
         present = np.unique(target[fit])
@@ -212,8 +244,31 @@ def _held_out_log_loss(X: Floats, target: Ints, folds: Ints, Cs: Floats, max_ite
         if len(present) < 2 or not held.any():
             continue
         column = np.searchsorted(present, target[held])
-        for index, learned in enumerate(_Conditioned.of(X[fit]).logistic(target[fit], Cs, max_iter)):
-            log_proba = log_softmax(X[held] @ learned.coef.T + learned.intercept, axis=1)
-            total[index] -= log_proba[np.arange(len(column)), column].sum()
-        n_scored += len(column)
-    return total / n_scored if n_scored else np.full(len(Cs), np.nan)
+        for mine, learned in zip(scored, _Conditioned.of(X[fit]).logistic(target[fit], Cs, max_iter), strict=True):
+            mine.logits.append(X[held] @ learned.coef.T + learned.intercept)
+            mine.columns.append(column)
+    return scored
+
+
+def _choose(scored: list[_HeldOut], log_loss: Floats) -> tuple[int, float]:
+    """The most cautious strength that errs no more than the best, and how much to sharpen it.
+
+    Directions come from the strongest penalty whose held-out errors lie within one standard error of the fewest
+    (Breiman's rule): what a weaker penalty adds is fitted to this half of the problems and misreads thoughts that a
+    trigger has moved. Sharpness comes from held-out log loss, up to the lead that the best strength by log loss has.
+    """
+    if np.isnan(log_loss).all():
+        return 0, 1.0
+    n = sum(len(column) for column in scored[0].columns)
+    errors = np.array([one.n_errors() for one in scored])
+    fewest = int(errors.min())
+    chosen = int(np.flatnonzero(errors <= fewest + np.sqrt(fewest * (1 - fewest / n)))[0])
+    sharpest = scored[int(np.nanargmin(log_loss))].margin() / max(scored[chosen].margin(), np.finfo(np.float64).tiny)
+    if not 1.0 < sharpest < np.inf:
+        return chosen, 1.0
+    found = minimize_scalar(
+        lambda power: scored[chosen].log_loss(float(np.exp(power))),
+        bounds=(0.0, float(np.log(sharpest))),
+        method="bounded",
+    )
+    return chosen, float(np.exp(found.x))

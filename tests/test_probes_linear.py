@@ -138,13 +138,13 @@ def test_groups_of_another_length():
         ValueProbe().fit(np.eye(4), [0, 1, 0, 1], groups=["a", "b", "c"])
 
 
-def test_the_strength_has_the_least_held_out_loss_of_plain_refits():
+def test_strength_and_sharpness_follow_from_plain_refits():
     X, y, _, _, _ = planted(5, n_fit=120, n_classes=4, noise=0.8)
     probe = ValueProbe().fit(X, y)
     folds = assign_folds(y, None, n_folds=3, random_state=0)
-    losses = []
+    losses, errors = [], []
     for C in probe.Cs:
-        total = 0.0
+        total, wrong = 0.0, 0
         for fold in range(3):
             fit, held = folds != fold, folds == fold
             centred = X[fit] - X[fit].mean(axis=0)
@@ -152,10 +152,33 @@ def test_the_strength_has_the_least_held_out_loss_of_plain_refits():
             plain = LogisticRegression(C=C, max_iter=5000, tol=1e-8).fit(centred / scale, y[fit])
             proba = plain.predict_proba((X[held] - X[fit].mean(axis=0)) / scale)
             total += log_loss(y[held], proba, normalize=False)
+            wrong += int((proba.argmax(axis=1) != y[held]).sum())
         losses.append(total / len(y))
+        errors.append(wrong)
     np.testing.assert_allclose(probe.cv_log_loss_, losses, rtol=1e-3)
-    assert probe.Cs[int(np.argmin(losses))] == probe.C_
-    assert 0 < np.argmin(losses) < len(losses) - 1
+    allowed = min(errors) + np.sqrt(min(errors) * (1 - min(errors) / len(y)))
+    assert next(C for C, wrong in zip(probe.Cs, errors, strict=True) if wrong <= allowed) == probe.C_
+    assert probe.sharpness_ >= 1
+
+
+def test_cautious_directions_are_sharpened_to_honest_probabilities():
+    X, y, X_test, y_test, _ = planted(5, n_classes=6, noise=0.1)
+    cautious = ValueProbe(Cs=(0.003,)).fit(X, y)
+    chosen = ValueProbe().fit(X, y)
+    assert chosen.C_ == 0.003
+    assert chosen.sharpness_ > 1.5
+    assert (chosen.predict(X_test) == cautious.predict(X_test)).all()
+    assert log_loss(y_test, chosen.predict_proba(X_test)) < log_loss(y_test, cautious.predict_proba(X_test)) / 2
+
+
+def test_a_trigger_that_moves_thoughts_costs_less_than_the_sharpest_penalty_would():
+    kept = []
+    for seed in range(4):
+        X, y, X_test, y_test, basis = planted(seed, n_classes=10, noise=0.5)
+        moved = X_test + 6 * outside(basis, seed)
+        sharp = ValueProbe(Cs=(30.0,)).fit(X, y).score(moved, y_test)
+        kept.append(ValueProbe().fit(X, y).score(moved, y_test) - sharp)
+    assert np.mean(kept) > 0.01
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
