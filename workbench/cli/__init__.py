@@ -27,6 +27,8 @@ app = typer.Typer(
 # Typer may carry its own copy of click: these are the classes it really raises.
 CommandLineError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
+INTERRUPTED = 130
+
 auditing.register(app)
 models.register(app)
 serving.register(app)
@@ -49,8 +51,7 @@ def run(arguments: list[str]) -> int:
         error.show()
         return int(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        sys.stderr.write("interrupted; what was finished is kept\n")
-        return 130
+        code = INTERRUPTED
     except WorkbenchError as error:
         if debug:
             raise
@@ -59,6 +60,8 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this code without a word
+        sys.stderr.write("interrupted; what was finished is kept\n")
     return code if isinstance(code, int) else 0
 
 

@@ -40,13 +40,14 @@ def check_model(
     from workbench.cli.terminal import print_json, stdout, table
     from workbench.errors import WorkbenchError
     from workbench.reasoners.contract import check_reasoner, random_problems
-    from workbench.reasoners.loading import load_model
+    from workbench.reasoners.loading import choose_device, load_model
     from workbench.tasks import read_problems
 
+    chosen = choose_device(device)
+    given = read_problems(problems)[:4] if problems else None
     try:
-        loaded = load_model(model, device=device)
-        items = read_problems(problems)[:4] if problems else random_problems(loaded.reasoner)
-        results = check_reasoner(loaded.reasoner, items)
+        loaded = load_model(model, device=chosen)
+        results = check_reasoner(loaded.reasoner, given or random_problems(loaded.reasoner))
     except WorkbenchError as error:
         error.exit_code = 1  # type: ignore[misc]  # here a model that cannot be loaded is a finding, not a misuse
         raise
