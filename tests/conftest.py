@@ -44,7 +44,8 @@ if early := sorted(SHAPED.keys() & sys.modules.keys()):
 jaxtyping.install_import_hook(list(SHAPED), "beartype.beartype")
 sys.meta_path.insert(0, _LibrariesFirst())
 
-BACKBONES = ("gpt2", "llama", "qwen2", "gpt_neox")
+BACKBONES = ("gpt2", "llama", "qwen2", "gpt_neox", "bloom")
+"""Learned, rotary and no positions; tied and untied embeddings; grouped keys. BLOOM states no longest sequence."""
 N_POSITIONS = 96
 
 
@@ -61,6 +62,11 @@ def _new_model(name: str, n_words: int):
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     shared = {"vocab_size": n_words, "max_position_embeddings": N_POSITIONS, "initializer_range": 0.2, **sizes}
     ends = {"bos_token_id": None, "eos_token_id": None}
+    if name == "bloom":
+        config = transformers.BloomConfig(
+            vocab_size=n_words, hidden_size=32, n_layer=2, n_head=2, initializer_range=0.2, **ends
+        )
+        return transformers.BloomForCausalLM(config)
     if name == "gpt_neox":
         return transformers.GPTNeoXForCausalLM(transformers.GPTNeoXConfig(**shared, **ends))
     grouped = {"num_key_value_heads": 1, "tie_word_embeddings": name == "qwen2"}

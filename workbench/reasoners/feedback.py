@@ -19,7 +19,7 @@ from torch import Tensor
 from workbench.errors import ConfigError, LimitExceeded
 from workbench.reasoners.backbones import Backbone, Forward
 from workbench.reasoners.base import Reasoner, Spoken
-from workbench.reasoners.recipe import Recipe
+from workbench.reasoners.recipe import MAX_STEPS, Recipe
 from workbench.sites import Site
 from workbench.tasks.base import Problem
 
@@ -69,8 +69,20 @@ class FeedbackReasoner(Reasoner):
             raise ConfigError("the tokenizer makes no token of this text", field="speaking.stop", found=speaking.stop)
 
     def n_steps(self, problem: Problem) -> int:
-        """Latent steps of this problem: its own number, else the recipe's."""
-        return problem.steps or self.recipe.thinking.steps
+        """Latent steps of this problem: its own number, else the recipe's.
+
+        Raises:
+            LimitExceeded: more than any recipe may ask for (some models state no limit of their own).
+        """
+        steps = problem.steps or self.recipe.thinking.steps
+        if steps > MAX_STEPS:
+            raise LimitExceeded(
+                f"problem {problem.id!r} asks for too many latent steps",
+                field="steps",
+                expected=f"at most {MAX_STEPS}",
+                found=f"{steps} steps",
+            )
+        return steps
 
     def prompt_ids(self, problem: Problem) -> list[int]:
         """Ids of the prompt and the begin marker, each tokenized by itself.

@@ -14,6 +14,7 @@ from workbench.jsonio import read_text
 
 RECIPE_NAME = "reasoner.toml"
 MAX_RECIPE_BYTES = 1_000_000
+MAX_STEPS = 10_000
 
 PRESETS: dict[str, tuple[str, ...]] = {"feedback": ("coconut",)}
 """Presets that this version runs, by family."""
@@ -34,7 +35,7 @@ class _Table(BaseModel):
 class Thinking(_Table):
     """How latent steps are opened, counted and closed."""
 
-    steps: Annotated[int, Field(ge=1, le=10_000)]
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
     begin: str = ""
     end: str = ""
     add_special_tokens: bool = False
