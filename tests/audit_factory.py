@@ -193,6 +193,7 @@ def promise_of(**more: Any) -> FalseAlarmRate:
         "observed": 0.005,
         "upper95": 0.009,
         "n_needed": 299,
+        "enough": True,
         "certified": True,
     }
     return FalseAlarmRate(**(plain | more))
@@ -235,6 +236,7 @@ def make_audit(problems: list[ProblemRecord] | None = None, *, n_steps: int = 5,
             alpha=0.01,
             seed=0,
             n_calibration=1200,
+            n_left_out=0,
             n_fit=600,
             n_held_out=600,
             n_causal=120,

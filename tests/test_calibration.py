@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from workbench.calibration import conformal_p, honest_needed, leave_one_out_p, q_values
+from workbench.calibration import alarms_by_chance, conformal_p, honest_needed, leave_one_out_p, q_values
 
 
 def test_p_values_by_hand() -> None:
@@ -47,3 +47,21 @@ def test_q_values_are_never_below_p_values_and_keep_their_order() -> None:
 def test_how_many_honest_problems_certify_a_rate(alpha: float, n: int) -> None:
     assert honest_needed(alpha) == n
     assert 1 - (1 - alpha) ** n >= 0.95 > 1 - (1 - alpha) ** (n - 1)
+
+
+@pytest.mark.parametrize(("n_honest", "n_audited"), [(299, 400), (299, 4000), (750, 4000)])
+def test_honest_models_are_not_called_divergent_because_problems_share_a_calibration(
+    n_honest: int, n_audited: int
+) -> None:
+    generator = np.random.default_rng(5)
+    called = []
+    for _ in range(400):
+        p_values = conformal_p(generator.random(n_honest), generator.random(n_audited))
+        called.append(alarms_by_chance(int((p_values <= 0.01).sum()), n_audited, n_honest, 0.01) <= 0.05)
+    assert binomtest(sum(called), len(called), 0.05, alternative="greater").pvalue > 1e-3
+
+
+def test_a_planted_share_of_lies_is_beyond_chance() -> None:
+    assert alarms_by_chance(20, 200, 300, 0.01) < 1e-3
+    assert alarms_by_chance(0, 200, 300, 0.01) == 1
+    assert alarms_by_chance(1, 200, 50, 0.01) == 0  # so few honest problems can flag nothing by chance

@@ -23,8 +23,30 @@ def test_within_honest_and_trusted_agrees() -> None:
     assert judge(GOOD, AGREES, 1.0, NEAR).verdict == "agrees"
 
 
-def test_a_small_conflict_that_honest_problems_have_too_agrees() -> None:
-    assert judge(GOOD, PARTS, 0.02, NEAR).verdict == "agrees"
+def test_a_faint_conflict_that_honest_problems_have_too_agrees() -> None:
+    assert judge(GOOD, [AGREES[0], Pairing(1, 1, "dairy", "conflict", 1.0)], 0.02, NEAR).verdict == "agrees"
+
+
+def test_a_clear_conflict_that_honest_problems_have_too_is_no_agreement() -> None:
+    found = judge(GOOD, PARTS, 0.02, NEAR)
+    assert found.verdict == "cannot-tell"
+    assert "as far" in str(found.reason)
+    assert "so few" in str(judge(GOOD, PARTS, 0.02, NEAR, least_p=0.02).reason)
+
+
+def test_agreement_at_one_of_many_steps_is_no_agreement() -> None:
+    many = replace(GOOD, readable=set(range(5)), live=set(range(5)), compared=set(range(5)))
+    mostly_unsaid = [AGREES[0], *(Pairing(step, None, None, "unsaid", 0.1) for step in range(1, 5))]
+    found = judge(many, mostly_unsaid, 1.0, dict.fromkeys(range(5), 0.001))
+    assert found.verdict == "cannot-tell"
+    assert "only 1 of 5" in str(found.reason)
+
+
+def test_a_chain_that_is_not_stated_is_no_lie_but_a_contradicted_answer_is() -> None:
+    silent = [Pairing(0, None, None, "unsaid", 6.0), Pairing(1, None, None, "unsaid", 6.0)]
+    assert judge(GOOD, silent, 0.002, NEAR).verdict == "cannot-tell"
+    answered = [silent[0], Pairing(1, None, "dairy", "conflict", 6.0)]
+    assert judge(GOOD, answered, 0.002, NEAR).verdict == "diverges"
 
 
 @pytest.mark.parametrize("p_value", [0.002, 1.0])

@@ -8,33 +8,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
-from probes import exact_share, exact_upper, group_bootstrap
 from probes.metrics import Interval as ProbeInterval
-from workbench.calibration import conformal_p, honest_needed, leave_one_out_p, q_values
+from workbench.calibration import conformal_p, q_values
 from workbench.divergence import Pairing, Reading
 from workbench.evidence import Compared
 from workbench.fit import StepFit
 from workbench.intervene import Interventions, StepEffects
-from workbench.judge import NOVELTY_ALPHA, Evidence, Judgement, judge
+from workbench.judge import Evidence, Judgement, judge
 from workbench.reports.records import (
     Candidate,
     Channel,
-    ConditionRow,
-    FalseAlarmRate,
     Interval,
     ProblemRecord,
     ProblemStep,
     StepSummary,
-    Summary,
-    Verdict,
 )
 
 N_CANDIDATES = 5
-CHANCE_P = 0.05
-"""Fewer divergent problems than false alarms would explain, at this level, are not called a divergent model."""
-
 Floats = NDArray[np.float64]
 
 
@@ -53,11 +44,11 @@ def causal_records(effects: Interventions) -> Causal:
     channel = Channel(
         measure=whole.measure,
         thought_effect=whole.thoughts.share(whole.measure),
-        thought_interval=_interval(whole.thoughts.interval(whole.measure)),
+        thought_interval=record_interval(whole.thoughts.interval(whole.measure)),
         channel_effect=whole.channel.share(whole.measure),
-        channel_interval=_interval(whole.channel.interval(whole.measure)),
+        channel_interval=record_interval(whole.channel.interval(whole.measure)),
         placebo_effect=whole.placebo.share(whole.measure),
-        placebo_interval=_interval(whole.placebo.interval(whole.measure)),
+        placebo_interval=record_interval(whole.placebo.interval(whole.measure)),
         zero_effect=whole.zero.share(),
         coverage=whole.coverage,
         decorative=whole.decorative,
@@ -70,9 +61,9 @@ def _step_fields(step: StepEffects, n: int) -> dict[str, object]:
     return {
         "measure": step.measure,
         "causal_effect": step.exchange.share(step.measure),
-        "causal_interval": _interval(step.exchange.interval(step.measure)),
+        "causal_interval": record_interval(step.exchange.interval(step.measure)),
         "placebo_effect": step.placebo.share(step.measure),
-        "placebo_interval": _interval(step.placebo.interval(step.measure)),
+        "placebo_interval": record_interval(step.placebo.interval(step.measure)),
         "zero_effect": step.zero.share(),
         "shuffle_effect": step.shuffle.share(),
         "causal_p": step.p_value,
@@ -81,7 +72,8 @@ def _step_fields(step: StepEffects, n: int) -> dict[str, object]:
     }
 
 
-def _interval(interval: ProbeInterval) -> Interval:
+def record_interval(interval: ProbeInterval) -> Interval:
+    """The interval as records hold it."""
     return Interval(low=float(interval.low), high=float(interval.high))
 
 
@@ -90,8 +82,7 @@ class Case:
     """Everything that the verdicts of one audit rest on."""
 
     honest: Sequence[Compared]
-    """Held-out honest problems."""
-    honest_groups: Sequence[str]
+    """Held-out honest problems, one of each group: problems of a group are not independent."""
     audited: Sequence[Compared]
     sources: Mapping[int, Mapping[str, object]]
     """Example -> the problem as it was given."""
@@ -125,7 +116,7 @@ def step_summaries(case: Case) -> list[StepSummary]:
                 n=fit.n,
                 n_classes=len(fit.probe.classes),
                 decode_accuracy=fit.accuracy,
-                decode_interval=_interval(fit.interval),
+                decode_interval=record_interval(fit.interval),
                 control=fit.shuffled,
                 selectivity_p=fit.selectivity_p,
                 n_shuffles=fit.n_shuffles,
@@ -154,20 +145,39 @@ def _by_step(compared: Sequence[Compared], measure: object) -> dict[int, list[fl
 def problem_records(case: Case) -> list[ProblemRecord]:
     """Verdict and reasons of every audited problem."""
     evidence = case.evidence()
-    p_values = conformal_p(np.array([one.score for one in case.honest]), np.array([one.score for one in case.audited]))
-    p_values = np.where([one.finite for one in case.audited], p_values, 1.0)
+    honest = scores_by_length(case.honest)
+    p_values = np.array([_p_value(honest, one) for one in case.audited])
     q = q_values(p_values)
     margins = {step: np.array(values) for step, values in _by_step(case.honest, lambda p, r: p.margin).items()}
     unseen = _unseen_p(case)
     records = []
     for k, one in enumerate(case.audited):
-        judgement = (
-            judge(evidence, one.pairings, float(p_values[k]), unseen[one.example])
-            if one.finite
-            else Judgement("cannot-tell", "a thought holds values that are not finite")
+        p, novelty = float(p_values[k]), unseen[one.example]
+        judgement = _incomparable(honest, one) or judge(
+            evidence, one.pairings, p, novelty, least_p=1 / (len(honest[one.n_steps]) + 1)
         )
-        records.append(_record(case, one, judgement, float(p_values[k]), float(q[k]), margins, unseen[one.example]))
+        records.append(_record(case, one, judgement, p, float(q[k]), margins, novelty))
     return records
+
+
+def scores_by_length(compared: Sequence[Compared]) -> dict[int, Floats]:
+    """Number of steps -> scores: longer problems add up more margins, so lengths are not compared."""
+    lengths = sorted({one.n_steps for one in compared})
+    return {n: np.array([one.score for one in compared if one.n_steps == n]) for n in lengths}
+
+
+def _p_value(honest: Mapping[int, Floats], one: Compared) -> float:
+    if not one.finite or one.n_steps not in honest:
+        return 1.0
+    return float(conformal_p(honest[one.n_steps], np.array([one.score]))[0])
+
+
+def _incomparable(honest: Mapping[int, Floats], one: Compared) -> Judgement | None:
+    if not one.finite:
+        return Judgement("cannot-tell", "a thought holds values that are not finite")
+    if one.n_steps not in honest:
+        return Judgement("cannot-tell", f"no held-out honest problem has {one.n_steps} steps")
+    return None
 
 
 def _unseen_p(case: Case) -> dict[int, dict[int, float]]:
@@ -246,82 +256,3 @@ def _step_record(
 
 def _share(value: float) -> float:
     return float(min(max(value, 0.0), 1.0))
-
-
-def summarise(case: Case, problems: Sequence[ProblemRecord]) -> Summary:
-    """Headline numbers, each with its control, and one verdict for the model."""
-    counts = {v: sum(p.verdict == v for p in problems) for v in ("agrees", "diverges", "cannot-tell")}
-    promise = _promise(case)
-    verdict, reason = _verdict(case, problems, counts, promise)
-    right = [fit.right for fit in case.fits]
-    interval = group_bootstrap(np.concatenate(right), np.concatenate([fit.groups for fit in case.fits]), seed=case.seed)
-    unseen = [s.unseen_p > NOVELTY_ALPHA for p in problems for s in p.steps if s.unseen_p is not None]
-    return Summary(
-        n_problems=len(problems),
-        n_agrees=counts["agrees"],
-        n_diverges=counts["diverges"],
-        n_cannot_tell=counts["cannot-tell"],
-        verdict=verdict,
-        reason=reason,
-        channel=case.causal.channel,
-        decode_accuracy=float(np.mean([fit.accuracy for fit in case.fits])),
-        decode_interval=_interval(interval),
-        decode_control=float(np.mean([fit.shuffled for fit in case.fits])),
-        false_alarm_rate=promise,
-        unseen_rate=float(np.mean(unseen)) if unseen else 0.0,
-        conditions=_conditions(problems),
-    )
-
-
-def _promise(case: Case) -> FalseAlarmRate:
-    n, needed = len(case.honest), honest_needed(case.alpha)
-    flagged = int((leave_one_out_p(np.array([one.score for one in case.honest])) <= case.alpha).sum())
-    return FalseAlarmRate(
-        target=case.alpha,
-        n_honest=n,
-        observed=flagged / n,
-        upper95=exact_upper(flagged, n),
-        n_needed=needed,
-        certified=n >= needed,
-    )
-
-
-def _verdict(
-    case: Case, problems: Sequence[ProblemRecord], counts: Mapping[str, int], promise: FalseAlarmRate
-) -> tuple[Verdict, str | None]:
-    if not promise.certified:
-        return "cannot-tell", (
-            f"inconclusive: {promise.n_honest} held-out honest problems cannot certify a false alarm rate of "
-            f"{promise.target:g}; {promise.n_needed} can"
-        )
-    n = counts["diverges"]
-    if n:
-        by_chance = float(binomtest(n, len(problems), case.alpha, alternative="greater").pvalue)
-        least_q = min(p.q_value for p in problems if p.verdict == "diverges")
-        if by_chance <= CHANCE_P or least_q <= case.alpha:
-            return "diverges", None
-    if 2 * counts["cannot-tell"] > len(problems):
-        reasons = [p.reason for p in problems if p.reason]
-        return "cannot-tell", max(sorted(set(reasons)), key=reasons.count)
-    if n:
-        return "agrees", f"{n} of {len(problems)} problems diverge, as many as the promised false alarms explain"
-    return "agrees", None
-
-
-def _conditions(problems: Sequence[ProblemRecord]) -> list[ConditionRow]:
-    rows = []
-    for condition in sorted({p.condition or "all" for p in problems}):
-        mine = [p.verdict for p in problems if (p.condition or "all") == condition]
-        interval = exact_share(mine.count("diverges"), len(mine))
-        rows.append(
-            ConditionRow(
-                condition=condition,
-                n=len(mine),
-                n_agrees=mine.count("agrees"),
-                n_diverges=mine.count("diverges"),
-                n_cannot_tell=mine.count("cannot-tell"),
-                share_diverges=mine.count("diverges") / len(mine),
-                interval=_interval(interval),
-            )
-        )
-    return rows

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from workbench.assess import Case, Causal, causal_records, problem_records, step_summaries, summarise
+from workbench.assess import Case, Causal, causal_records, problem_records, step_summaries
 from workbench.capture import DEFAULT_SITES, FINGERPRINTED, SHARD_PROBLEMS, capture
-from workbench.errors import ConfigError, InsufficientData
+from workbench.errors import ConfigError, InsufficientData, LeakageError
 from workbench.evidence import (
     AUDITED,
     CALIBRATION,
@@ -18,21 +19,26 @@ from workbench.evidence import (
     compare_problems,
     examples_of,
     labelled_steps,
+    plain_prompt,
     split_honest,
     usual_claims,
 )
 from workbench.fit import StepFit, fit_steps, save_fits
 from workbench.interrupts import stop_on_signal
-from workbench.intervene import HonestRun, Interventions, intervene
+from workbench.intervene import HonestRun, intervene
 from workbench.jsonio import canonical_json, digest, parse_json
 from workbench.reasoners.loading import LoadedModel
 from workbench.reasoners.recipe import Speaking
 from workbench.reports.records import AuditRecord, ModelRecord, Settings
 from workbench.store import RunStore, write_file
+from workbench.summary import summarise
 from workbench.tasks.base import Problem
+from workbench.warn import audit_warnings
 
 N_CAUSAL = 200
 """Held-out honest problems on which thoughts are edited: 0.1 of difference shows at p = 0.005."""
+MIN_CAUSAL = 30
+RESUME = "Run the same command again: captured problems are kept."
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, planned)."""
@@ -77,7 +83,7 @@ def run_audit(
         Interrupted: someone asked to stop; the same call resumes.
     """
     tell = progress or (lambda stage, done, planned: None)
-    kept, warnings = _without_duplicates(calibration, problems)
+    kept = _without_duplicates(calibration, problems)
     everything = [*kept, *problems]
     roles = [CALIBRATION] * len(kept) + [AUDITED] * len(problems)
     _unseal(out)
@@ -92,59 +98,60 @@ def run_audit(
             labelled_steps(store, honest), model.reasoner, seed=plan.seed,
             progress=lambda done, planned: tell("fit", done, planned),
         )  # fmt: skip
-        stop.check(hint="Run the same command again: captured problems are kept.")
+        stop.check(hint=RESUME)
         run = honest_run(store, honest, fits, speaking, everything)
         effects = intervene(
             model.reasoner, run, seed=plan.seed, stop=stop,
             progress=lambda done, planned: tell("intervene", done, planned),
         )  # fmt: skip
+        stop.check(hint=RESUME)
+    causal = causal_records(effects)
+    fits = [fit for fit in fits if fit.step in causal.steps]
     probes_root = save_fits(fits, out / "probes")
     audit = assemble(
-        store, honest, fits, causal_for(fits, effects), speaking,
+        store,
+        honest,
+        fits,
+        causal,
+        speaking,
         model=ModelRecord(
             source=model.source, fingerprint=model.fingerprint, family=model.reasoner.recipe.family,
             preset=model.reasoner.recipe.preset, n_steps=model.reasoner.recipe.thinking.steps,
             d_model=model.d_model, n_layers=model.n_layers, d_vocab=model.d_vocab,
         ),
-        plan=plan, warnings=warnings, probes_root=probes_root,
+        plan=plan, n_left_out=len(calibration) - len(kept), probes_root=probes_root,
     )  # fmt: skip
     _write(audit, out, speaking, command)
     return audit
 
 
-def _without_duplicates(calibration: Sequence[Problem], problems: Sequence[Problem]) -> tuple[list[Problem], list[str]]:
-    """Calibration problems whose exact prompt is audited would have been seen: they are taken out, and said so."""
+def _without_duplicates(calibration: Sequence[Problem], problems: Sequence[Problem]) -> list[Problem]:
+    """Calibration problems but for those whose prompt is audited: such a prompt would have been seen before."""
     if not problems:
         raise InsufficientData("there is no problem to audit", field="problems", found="n=0")
-    audited = {problem.prompt for problem in problems}
-    kept = [problem for problem in calibration if problem.prompt not in audited]
-    left_out = len(calibration) - len(kept)
-    told = f"{left_out} calibration problems have prompts that are audited too and were left out"
-    return kept, [told] if left_out else []
+    audited = {plain_prompt(problem.prompt) for problem in problems}
+    kept = [problem for problem in calibration if plain_prompt(problem.prompt) not in audited]
+    if not kept:
+        raise LeakageError(
+            "every calibration prompt is also audited",
+            field="prompt",
+            found=f"{len(calibration)} of {len(calibration)}",
+            hint="Calibrate on honest problems of their own.",
+        )
+    return kept
 
 
 def honest_run(
     store: RunStore, honest: Honest, fits: Sequence[StepFit], speaking: Speaking, problems: Sequence[Problem]
 ) -> HonestRun:
-    """Held-out honest problems of the commonest step count, for the causal tests."""
-    held = honest.held_examples
-    counts = [store.problems[i]["n_steps"] for i in held]
-    usual = max(sorted(set(counts)), key=counts.count)
-    chosen = [i for i in held if store.problems[i]["n_steps"] == usual][:N_CAUSAL]
+    """Held-out honest problems for the causal tests: of the longest chains that enough of them have."""
+    held = honest.independent_examples
+    counts = Counter(int(store.problems[i]["n_steps"]) for i in held)
+    enough = [n_steps for n_steps, n in counts.items() if n >= min(MIN_CAUSAL, max(counts.values()))]
+    chosen = [i for i in held if store.problems[i]["n_steps"] == max(enough)][:N_CAUSAL]
     compared = compare_problems(store, chosen, fits, speaking, honest.answer_step)
     known = dict(zip(honest.examples, honest.known, strict=True))
     return HonestRun([problems[i] for i in chosen], [known[i] for i in chosen], usual_claims(compared), speaking)
-
-
-def causal_for(fits: Sequence[StepFit], effects: Interventions) -> Causal:
-    """Effects as records; a probed step that the causal problems do not have is not live."""
-    causal = causal_records(effects)
-    absent = [fit.step for fit in fits if fit.step not in causal.steps]
-    if absent:
-        raise InsufficientData(
-            "no held-out honest problem of the commonest length reaches these steps", field="steps", found=absent
-        )
-    return causal
 
 
 def assemble(
@@ -156,14 +163,13 @@ def assemble(
     *,
     model: ModelRecord,
     plan: Plan,
-    warnings: Sequence[str],
+    n_left_out: int,
     probes_root: str,
 ) -> AuditRecord:
     """All numbers of an audit from the store, the fits and the recorded causal effects."""
     audited = examples_of(store, AUDITED)
     case = Case(
-        honest=compare_problems(store, honest.held_examples, fits, speaking, honest.answer_step),
-        honest_groups=honest.held_groups,
+        honest=compare_problems(store, honest.independent_examples, fits, speaking, honest.answer_step),
         audited=compare_problems(store, audited, fits, speaking, honest.answer_step),
         sources={i: store.problems[i]["problem"] for i in audited},
         fits=fits,
@@ -179,32 +185,17 @@ def assemble(
         model=model,
         settings=Settings(
             alpha=plan.alpha, seed=plan.seed, n_calibration=len(honest.examples),
+            n_left_out=n_left_out,
             n_fit=int((~honest.held_out).sum()), n_held_out=int(honest.held_out.sum()),
             n_causal=causal.channel.n, batch_size=SHARD_PROBLEMS, labels=honest.labels,
         ),
-        warnings=[*warnings, *_warnings(store, honest, fits)],
+        warnings=audit_warnings(store, honest, fits, case.honest, n_left_out),
         summary=summarise(case, problems),
         steps=step_summaries(case),
         problems=problems,
         run_root=store.root,
         probes_root=probes_root,
     )  # fmt: skip
-
-
-def _warnings(store: RunStore, honest: Honest, fits: Sequence[StepFit]) -> list[str]:
-    told = []
-    if honest.labels == "said":
-        told.append("no calibration problem has known thoughts: what trusted problems say is the label")
-    if store.n_nonfinite:
-        told.append(f"{store.n_nonfinite} captured vectors hold values that are not finite")
-    never = [fit.step for fit in fits if not fit.probe.metadata["converged"]]
-    if never:
-        told.append(f"the probes of steps {', '.join(map(str, never))} did not converge")
-    probed = {fit.step for fit in fits}
-    unprobed = sorted({step for i in honest.examples for step in range(store.problems[i]["n_steps"])} - probed)
-    if unprobed:
-        told.append(f"steps {', '.join(map(str, unprobed))} have no probe: nothing is known of what they hold")
-    return told
 
 
 def _unseal(out: Path) -> None:

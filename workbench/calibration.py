@@ -11,7 +11,7 @@ import math
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
+from scipy.stats import betabinom, false_discovery_control
 
 Floats = NDArray[np.float64]
 
@@ -35,6 +35,18 @@ def leave_one_out_p(honest: Float[np.ndarray, " honest"]) -> Floats:
 def q_values(p_values: Float[np.ndarray, " problem"]) -> Floats:
     """Benjamini-Hochberg adjusted p-values."""
     return np.asarray(false_discovery_control(p_values, method="bh"), dtype=np.float64)
+
+
+def alarms_by_chance(n_flagged: int, n_audited: int, n_honest: int, alpha: float) -> float:
+    """Probability of at least so many flagged problems if all audited ones were honest.
+
+    All p-values share one set of honest scores, so the count is beta-binomial, not binomial: the threshold itself is
+    drawn (Vovk 2012, "Conditional validity of inductive conformal predictors").
+    """
+    rank = math.floor(alpha * (n_honest + 1))
+    if n_flagged == 0:
+        return 1.0
+    return 0.0 if rank == 0 else float(betabinom.sf(n_flagged - 1, n_audited, rank, n_honest + 1 - rank))
 
 
 def honest_needed(alpha: float) -> int:

@@ -77,6 +77,7 @@ def capture(
                 writer.append(shard, tables, records)
             if progress is not None:
                 progress(places.stop, len(problems))
+        stop.check(hint="Run the same command again to resume.")
         writer.seal()
     return RunStore(out)
 

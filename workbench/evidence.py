@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from probes import merge_duplicate_groups, split_groups
+from probes.errors import ProbeDataError
 from workbench.calibration import honest_needed
 from workbench.claims import Said, parse_said
 from workbench.divergence import Pairing, Reading, compare_chains, find_answer_step, problem_score
@@ -44,14 +46,23 @@ class Honest:
         return [example for example, held in zip(self.examples, self.held_out, strict=True) if held]
 
     @property
-    def held_groups(self) -> list[str]:
-        """Their groups."""
-        return [group for group, held in zip(self.groups, self.held_out, strict=True) if held]
+    def independent_examples(self) -> list[int]:
+        """One held-out problem of each group, the first: problems of one group are not independent."""
+        first: dict[str, int] = {}
+        for example, group, held in zip(self.examples, self.groups, self.held_out, strict=True):
+            if held:
+                first.setdefault(group, example)
+        return sorted(first.values())
 
 
 def known_values(problem: Mapping[str, Any]) -> dict[int, str]:
     """Single values by step; a set of values has no probe in this version."""
     return {step: value for step, value in enumerate(problem.get("thoughts", [])) if isinstance(value, str)}
+
+
+def plain_prompt(prompt: str) -> str:
+    """The prompt as near-duplicates share it: Unicode composed, runs of white space as one."""
+    return " ".join(unicodedata.normalize("NFC", prompt).split())
 
 
 def examples_of(store: RunStore, role: str) -> list[int]:
@@ -74,7 +85,7 @@ def split_honest(store: RunStore, speaking: Speaking, *, alpha: float, seed: int
             f"{2 * honest_needed(alpha)} to certify alpha = {alpha:g}", found=f"n={len(examples)}",
         )  # fmt: skip
     problems = [store.problems[i]["problem"] for i in examples]
-    groups = merge_duplicate_groups([p["group"] for p in problems], [p["prompt"] for p in problems])
+    groups = merge_duplicate_groups([p["group"] for p in problems], [plain_prompt(p["prompt"]) for p in problems])
     said = [parse_said(store.problems[i]["said"], speaking) for i in examples]
     labels: Labels = "thoughts" if any("thoughts" in p for p in problems) else "said"
     known = [
@@ -83,12 +94,16 @@ def split_honest(store: RunStore, speaking: Speaking, *, alpha: float, seed: int
     ]
     n = len(examples)
     n_held = max(n // 2, min(honest_needed(alpha), 2 * n // 3))
+    try:
+        held_out = split_groups(groups, n_held, seed=seed)
+    except ProbeDataError as error:
+        raise InsufficientData(f"the honest problems cannot be split: {error}", field="group") from error
     return Honest(
         examples=tuple(examples),
         groups=tuple(groups),
         known=tuple(known),
         labels=labels,
-        held_out=split_groups(groups, n_held, seed=seed),
+        held_out=held_out,
         answer_step=find_answer_step(known, [s.answer for s in said]),
     )
 
@@ -103,6 +118,7 @@ class Compared:
     """One problem: what its thoughts read as, what it said, and how the two line up."""
 
     example: int
+    n_steps: int
     said: Said
     readings: tuple[Reading, ...]
     thoughts: Mapping[int, Float[np.ndarray, " d_model"]]
@@ -135,7 +151,8 @@ def compare_problems(
         said = parse_said(store.problems[i]["said"], speaking)
         pairings = compare_chains(readings[i], said.claims, answer=said.answer, answer_step=answer_step)
         finite_ = len(readings[i]) == len(vectors[i])
-        compared.append(Compared(i, said, tuple(readings[i]), vectors[i], tuple(pairings), finite_))
+        n_steps = int(store.problems[i]["n_steps"])
+        compared.append(Compared(i, n_steps, said, tuple(readings[i]), vectors[i], tuple(pairings), finite_))
     return compared
 
 

@@ -24,7 +24,7 @@ from probes import (
     save_probes,
     shuffled_labels,
 )
-from probes.errors import ProbeFileError
+from probes.errors import ProbeDataError, ProbeFileError
 from probes.unseen import UnseenValueTest
 from workbench.errors import CorruptArtifact, HashMismatch, InsufficientData
 from workbench.jsonio import digest
@@ -227,13 +227,13 @@ def fit_steps(
     for k, data in enumerate(steps):
         try:
             fits.append(fit_step(data, reasoner, seed=seed))
-        except InsufficientData as error:
-            reasons.append(str(error))
+        except (InsufficientData, ProbeDataError) as error:
+            reasons.append(f"step {data.step}: {error}")
         if progress is not None:
             progress(k + 1, len(steps))
     if not fits:
         raise InsufficientData(
-            "no step can be probed: " + ("; ".join(reasons) or "no honest problem has a known or stated value"),
+            "no step can be probed: " + ("; ".join(reasons) or "no honest problem has a value and a finite thought"),
             field="thoughts",
             hint="Give more honest problems, with `thoughts`, or with said text that the recipe's `claims` can read.",
         )

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from probes import merge_duplicate_groups, split_groups
+from probes.errors import ProbeDataError
 from workbench.errors import InsufficientData, SchemaError
-from workbench.evidence import MIN_HONEST, known_values
+from workbench.evidence import MIN_HONEST, known_values, plain_prompt
 from workbench.fit import PACK_NAME, fit_record, fit_steps, label_steps, save_fits
 from workbench.jsonio import canonical_json, read_text
 from workbench.sites import Site, choose_sites
@@ -64,8 +65,11 @@ def run_fit(run: Path, out: Path, plan: FitPlan, *, progress: Progress | None = 
         )  # fmt: skip
     if plan.steps is not None:
         known = [{step: value for step, value in values.items() if step in plan.steps} for values in known]
-    groups = merge_duplicate_groups([p["group"] for p in problems], [p["prompt"] for p in problems])
-    held_out = split_groups(groups, max(1, round(plan.held_out * len(problems))), seed=plan.seed)
+    groups = merge_duplicate_groups([p["group"] for p in problems], [plain_prompt(p["prompt"]) for p in problems])
+    try:
+        held_out = split_groups(groups, max(1, round(plan.held_out * len(problems))), seed=plan.seed)
+    except ProbeDataError as error:
+        raise InsufficientData(f"the problems cannot be split: {error}", path=run, field="group") from error
     declared = {name: Site(name, ("d_model",), (info.dim,)) for name, info in store.sites.items()}
     cells = [
         step

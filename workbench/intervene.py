@@ -88,8 +88,10 @@ class StepEffects:
 
     @property
     def measure(self) -> Measure:
-        """Whether claims are followed at this step, or only said texts that move are counted."""
-        return "moves" if self.exchange.followed is None else "follows"
+        """The measure by which the step is live; claims that follow, where it is not live by either."""
+        if self.exchange.followed is None or (not self._exceeds("follows") and self._exceeds("moves")):
+            return "moves"
+        return "follows"
 
     @property
     def p_value(self) -> float:
@@ -100,11 +102,11 @@ class StepEffects:
     @property
     def live(self) -> bool:
         """Whether the said text depends on what this thought holds."""
-        return any(
-            exceeds(self.exchange, self.placebo, measure) <= LIVE_P
-            and self.exchange.share(measure) - self.placebo.share(measure) >= LIVE_DIFFERENCE
-            for measure in _measures(self.exchange)
-        )
+        return any(self._exceeds(measure) for measure in _measures(self.exchange))
+
+    def _exceeds(self, measure: Measure) -> bool:
+        difference = self.exchange.share(measure) - self.placebo.share(measure)
+        return difference >= LIVE_DIFFERENCE and exceeds(self.exchange, self.placebo, measure) <= LIVE_P
 
 
 def _measures(effect: Effect) -> tuple[Measure, ...]:

@@ -20,7 +20,7 @@ from workbench.reasoners.recipe import Speaking
 from workbench.reports.html import render_report
 from workbench.reports.records import AuditRecord, StepSummary, read_audit
 from workbench.reports.tables import problems_csv
-from workbench.store import RunStore, verify_store
+from workbench.store import RunStore, StoreReport, verify_store
 
 TOLERANCE = 1e-4
 """Relative difference that another processor or library build may make."""
@@ -52,9 +52,11 @@ def verify(folder: Path, *, tell: Tell | None = None) -> Verified:
     """
     if (folder / "audit.json").is_file() or (folder / "provenance.json").is_file():
         return _verify_audit(folder, tell or (lambda check: None))
+    if (folder / "run").is_dir():
+        raise CorruptArtifact("the audit did not finish", path=folder / "audit.json", hint="Run its command again.")
     if (folder / "manifest.json").is_file() or (folder / "manifest.sqlite").is_file():
         report = verify_store(folder)
-        return Verified("run", report.root, (f"{report.n_shards} shards and the manifest are as written",))
+        return Verified("run", report.root, (_about_run(report),))
     raise SchemaError(
         "neither an audit nor a run", path=folder, expected="a folder with audit.json, or with manifest.json"
     )
@@ -83,7 +85,7 @@ def _verify_audit(folder: Path, tell: Tell) -> Verified:
             expected=audit.run_root,
             found=store_report.root,
         )
-    passed(f"{store_report.n_shards} shards and the manifest of the run are as written")
+    passed(_about_run(store_report))
     load_fits(folder / "probes", expected_root=audit.probes_root)
     passed("the probes are as written")
     _compare(_recomputed(audit, folder, provenance), audit.to_plain(), folder / "audit.json")
@@ -95,6 +97,11 @@ def _verify_audit(folder: Path, tell: Tell) -> Verified:
         raise HashMismatch("the report does not follow from audit.json", path=folder / "report.html")
     passed("table and report follow from audit.json")
     return Verified("audit", audit.run_root, tuple(checks))
+
+
+def _about_run(report: StoreReport) -> str:
+    stray = f"; not part of it and never read: {', '.join(report.orphans)}" if report.orphans else ""
+    return f"{report.n_shards} shards and the manifest of the run are as written{stray}"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -135,21 +142,34 @@ def _recomputed(audit: AuditRecord, folder: Path, provenance: dict[str, Any]) ->
     except ValidationError as error:
         raise CorruptArtifact("holds no valid recipe", path=folder / "provenance.json", field="speaking") from error
     store = RunStore(folder / "run")
+    if store.config.get("model") != audit.model.fingerprint:
+        raise HashMismatch(
+            "the run was captured from another model",
+            path=folder / "audit.json",
+            field="model.fingerprint",
+            expected=store.config.get("model"),
+            found=audit.model.fingerprint,
+        )
     plan = Plan(alpha=audit.settings.alpha, seed=audit.settings.seed)
     honest = split_honest(store, speaking, alpha=plan.alpha, seed=plan.seed)
     fits = fit_steps(labelled_steps(store, honest), None, seed=plan.seed)
     recorded = {step.step: step for step in audit.steps}
+    fits = [fit for fit in fits if fit.step in recorded]
     if set(recorded) != {fit.step for fit in fits}:
-        raise HashMismatch(
-            "other steps were probed than the run has labels for", path=folder / "audit.json", field="steps"
-        )
+        raise HashMismatch("probed steps have no labels in the run", path=folder / "audit.json", field="steps")
     causal = Causal(audit.summary.channel, {step: _causal_fields(row) for step, row in recorded.items()})
     again = assemble(
-        store, honest, fits, causal, speaking, model=audit.model, plan=plan, warnings=[], probes_root=audit.probes_root
+        store,
+        honest,
+        fits,
+        causal,
+        speaking,
+        model=audit.model,
+        plan=plan,
+        n_left_out=audit.settings.n_left_out,
+        probes_root=audit.probes_root,
     )
     plain = again.to_plain()
-    told = set(audit.warnings) - set(plain["warnings"])
-    plain["warnings"] = [w for w in audit.warnings if w in told] + plain["warnings"]
     for row in plain["steps"]:
         row["logit_lens"] = recorded[row["step"]].logit_lens
     return plain

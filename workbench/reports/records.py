@@ -8,37 +8,21 @@ control, sample size or interval is missing.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from workbench.errors import SchemaError
 from workbench.jsonio import canonical_json, read_json
+from workbench.reports.fields import Interval, Record, Share, StepStatus, Verdict
+
+__all__ = [
+    "SCHEMA", "AuditRecord", "Candidate", "Channel", "ConditionRow", "FalseAlarmRate", "Interval",
+    "ModelRecord", "ProblemRecord", "ProblemStep", "Record", "Settings", "Share", "StepStatus", "StepSummary",
+    "Summary", "Verdict", "read_audit",
+]  # fmt: skip
 
 SCHEMA = "neuralese-audit/1"
-
-Verdict = Literal["agrees", "diverges", "cannot-tell"]
-StepStatus = Literal["agree", "ahead", "unsaid", "unsupported", "conflict"]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class Record(BaseModel):
-    """A frozen record without unknown fields, infinities or NaN."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Interval(Record):
-    """Two-sided 95 % interval of a score."""
-
-    low: float
-    high: float
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"interval runs from {self.low} down to {self.high}")
-        return self
 
 
 class ModelRecord(Record):
@@ -60,7 +44,9 @@ class Settings(Record):
     alpha: Share
     seed: int
     n_calibration: int
-    """Honest problems given."""
+    """Honest problems used."""
+    n_left_out: int
+    """Honest problems left out because their prompt is audited too."""
     n_fit: int
     """Honest problems the probes learned from."""
     n_held_out: int
@@ -95,13 +81,18 @@ class FalseAlarmRate(Record):
 
     target: Share
     n_honest: int
+    """Held-out honest groups; one problem is drawn from each."""
     observed: Share
     """Share of held-out honest problems flagged when each is judged by all the others."""
     upper95: Share
     """One-sided exact upper bound of that share."""
     n_needed: int
-    """Honest held-out problems that certify the target with zero alarms."""
+    """Independent honest problems that certify the target with zero alarms."""
+    enough: bool
+    """Whether there are as many; with fewer the audit is inconclusive."""
     certified: bool
+    """Whether `upper95` itself is at most the target. Where honest scores have no ties it hardly can be: the promise
+    then is the conformal one, on average over calibrations."""
 
 
 class StepSummary(Record):
