@@ -83,7 +83,9 @@ class ValueProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
             ValueError: scikit-learn's own checks (not finite, wrong shape).
         """
         rows, labels = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
-        check_classification_targets(labels)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The number of unique classes")  # few rows of many values
+            check_classification_targets(labels)
         Cs = self._checked_settings()
         self.classes_, target = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:

@@ -70,6 +70,9 @@ class PlantedReasoner(Reasoner):
     def n_steps(self, problem: Problem) -> int:
         return problem.steps or N_STEPS
 
+    def require_fit(self, problem: Problem) -> None:
+        pass
+
     def positions(self, state: PlantedState) -> Tensor:
         return torch.full((len(state.chains),), N_STEPS + state.step)
 

@@ -60,6 +60,8 @@ def capture(
         raise InsufficientData("there is no problem to run", found="n=0")
     reasoner = model.reasoner
     chosen = choose_sites(sites, reasoner.sites)
+    for problem in problems:
+        reasoner.require_fit(problem)
     roles = ["problem"] * len(problems) if roles is None else roles
     n_shards = -(-len(problems) // SHARD_PROBLEMS)
     config = _config(model, problems, chosen, roles, seed)

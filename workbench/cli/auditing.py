@@ -98,8 +98,11 @@ def fit(
     Example: workbench fit runs/liar --out runs/liar-probes
     """
     from workbench.cli.terminal import print_json, stdout, table
+    from workbench.errors import ConfigError
     from workbench.fit_plan import FitPlan, read_fit_plan, run_fit
 
+    if plan is not None and seed:
+        raise ConfigError("the plan has a seed of its own", field="--seed", hint="Set `seed` in the plan.")
     chosen = FitPlan(seed=seed) if plan is None else read_fit_plan(plan)
     with _progress(json) as advance:
         rows = run_fit(run, out, chosen, progress=lambda done, planned: advance("fit", done, planned))

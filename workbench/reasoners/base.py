@@ -110,6 +110,15 @@ class Reasoner(ABC):
         """
 
     @abstractmethod
+    def require_fit(self, problem: Problem) -> None:
+        """Refuse a problem that the model cannot take, before anything is run.
+
+        Raises:
+            LimitExceeded: prompt, thoughts and said text do not fit.
+            ConfigError: prompt and begin marker give no token.
+        """
+
+    @abstractmethod
     def positions(self, state: Any) -> Tensor:
         """Position in the unpadded sequence, per example, that the next latent step fills."""
 

@@ -84,6 +84,10 @@ class FeedbackReasoner(Reasoner):
             )
         return steps
 
+    def require_fit(self, problem: Problem) -> None:
+        """Refuse a problem that does not fit the model."""
+        self.prompt_ids(problem)
+
     def prompt_ids(self, problem: Problem) -> list[int]:
         """Ids of the prompt and the begin marker, each tokenized by itself.
 
