@@ -12,11 +12,14 @@ from sklearn.metrics import roc_auc_score
 from workbench.audit import Plan, run_audit
 from workbench.errors import ConfigError, CorruptArtifact, HashMismatch, InsufficientData
 from workbench.jsonio import canonical_json, digest, read_json
-from workbench.organisms import bundled
+from workbench.organisms import bundled, weights_folder
+from workbench.organisms.acceptance import read_acceptance
 from workbench.organisms.export import organism_problems, unlabelled
 from workbench.organisms.recipes import Item, organism
+from workbench.reasoners.backbones import folder_fingerprint
 from workbench.reasoners.loading import LoadedModel, load_model
 from workbench.reports.records import AuditRecord, read_audit
+from workbench.serve import DEMO_AUDIT
 from workbench.verify import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -51,6 +54,24 @@ def share_diverging(audited: Audited, *, flagged: bool) -> float:
 
 def test_all_four_are_bundled_and_small() -> None:
     assert bundled() == ["honest", "inert", "liar", "muddled"]
+
+
+def test_the_bundled_demo_audit_is_of_the_bundled_liar() -> None:
+    record = read_audit(DEMO_AUDIT)
+    assert record.model.fingerprint == folder_fingerprint(weights_folder("liar"))
+    assert record.summary.verdict == "diverges"
+    assert (
+        digest((DEMO_AUDIT / "audit.json").read_bytes())
+        == read_json(DEMO_AUDIT / "provenance.json")["subjects"]["audit.json"]
+    )
+
+
+def test_acceptance_records_belong_to_the_bundled_weights() -> None:
+    for name in bundled():
+        record = read_acceptance(weights_folder(name))
+        assert record.fingerprint == folder_fingerprint(weights_folder(name))
+        assert record.passed
+        assert (weights_folder(name) / "model.safetensors").stat().st_size < 2_000_000
 
 
 def test_verdicts_are_as_planted(audited: Audited) -> None:

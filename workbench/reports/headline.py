@@ -147,9 +147,9 @@ def headlines(audit: AuditRecord) -> list[Headline]:
             "False alarms: each held-out honest problem judged by all the others.",
         ),
         Headline(
-            "Unlearned values",
+            "Unfamiliar thoughts",
             share(summary.unseen_rate),
-            "no verdict rests on these",
+            "these settle no verdict",
             "–",
             str(sum(row.step is not None for problem in audit.problems for row in problem.steps)),
             "Audited thoughts that cannot be told from thoughts with values the probes were never shown.",
