@@ -163,7 +163,7 @@ def verdict_line(audit: AuditRecord) -> str:
     word = "" if audit.status == "complete" else f" ({audit.status})"
     counts = (
         f"{summary.n_diverges} of {summary.n_problems} problems diverge, {summary.n_agrees} agree, "
-        f"{summary.n_cannot_tell} cannot be told"
+        f"for {summary.n_cannot_tell} it cannot tell"
     )
     meaning = {
         "diverges": "What the model says parts from what its thoughts hold",

@@ -23,6 +23,10 @@ from workbench.reports.tables import VERDICT_COLUMNS, by_score, verdict_table
 WORST_DRAWN, WORST_LISTED = 8, 50
 
 
+SHOWN_ELSEWHERE = ("command", "model", "run_root", "probes_root")
+"""Keys of the provenance that the page shows from the audit itself."""
+
+
 def _shown(value: Any) -> Any:
     """Every text that reaches the page has its hidden characters written out; markup is only ours."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -90,7 +94,7 @@ def render_report(audit: AuditRecord, *, provenance: Mapping[str, Any]) -> str:
         listed=[(problem, sentence(problem)) for problem in worst[:WORST_LISTED]],
         limits=limits(audit),
         command=_command(provenance),
-        provenance=[(name, value) for name, value in _flat(provenance) if not name.startswith("command")],
+        provenance=[row for row in _flat(provenance) if row[0].split(".")[0] not in SHOWN_ELSEWHERE],
         settings=list(_flat(audit.settings.model_dump())),
         model=list(_flat(audit.model.model_dump())),
         share=share,
