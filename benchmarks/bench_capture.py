@@ -96,7 +96,7 @@ def main() -> None:
     """Print one table of ratios."""
     torch.set_num_threads(1)
     revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    console = Console()
+    console = Console(width=120)
     console.print(
         f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, torch {version('torch')}, "
         f"transformers {version('transformers')}, transformer-lens {version('transformer-lens')}, "
