@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
+import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from apps.settings import streamlit_arguments
 
 ENTRY = Path(__file__).parent / "dashboard.py"
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Replace this process by Streamlit's."""
     parser = argparse.ArgumentParser(prog="python -m apps")
     parser.add_argument("--port", type=int)
@@ -21,13 +22,8 @@ def main() -> int:
     chosen = parser.parse_args()
     settings = streamlit_arguments(chosen.port, headless=chosen.headless)
     command = [sys.executable, "-m", "streamlit", "run", str(ENTRY), *settings, "--", *map(str, chosen.folders)]
-    process = subprocess.Popen(command)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        return process.wait()
+    os.execv(command[0], command)  # noqa: S606
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

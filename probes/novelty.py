@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -45,7 +46,9 @@ class SubspaceNovelty(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
             ValueError: scikit-learn's own checks (not finite, wrong shape).
         """
         rows, labels = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
-        check_classification_targets(labels)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The number of unique classes")  # few rows of many values
+            check_classification_targets(labels)
         self.classes_, target = np.unique(labels, return_inverse=True)
         counts = np.bincount(target)
         if len(counts) < 2:

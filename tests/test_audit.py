@@ -177,6 +177,26 @@ def test_without_known_thoughts_what_trusted_problems_say_is_the_label(tmp_path:
     assert {p.id for p in record.problems if p.verdict == "diverges"} == lies
 
 
+def test_problems_without_thoughts_are_labelled_by_what_they_say(tmp_path: Path) -> None:
+    honest, items = organism_problems(organism("liar"), seed=FRESH, n_calibration=200, n_problems=40)
+    some = [i.problem if k % 4 == 0 else unlabelled(i) for k, i in enumerate(honest)]
+    model = load_model("organism:liar", device="cpu")
+    record = run_audit(model, some, [unlabelled(i) for i in items], tmp_path, Plan(alpha=0.05))
+    assert record.settings.labels == "mixed"
+    lies = {item.problem.id for item in items if item.holds != item.says}
+    assert {p.id for p in record.problems if p.verdict == "diverges"} == lies
+
+
+def test_repeated_prompts_count_once_and_still_certify(tmp_path: Path) -> None:
+    honest, items = organism_problems(organism("liar"), seed=FRESH, n_calibration=600, n_problems=30)
+    problems = [i.problem for i in honest]
+    repeated = [replace(problems[k], id=f"again-{k}", group="") for k in range(6)]
+    model = load_model("organism:liar", device="cpu")
+    record = run_audit(model, [*problems[:594], *repeated], [unlabelled(i) for i in items], tmp_path, Plan(alpha=0.01))
+    assert record.summary.false_alarm_rate.enough
+    assert record.summary.verdict == "diverges"
+
+
 def test_prompts_that_are_audited_are_left_out_of_the_calibration(tmp_path: Path) -> None:
     honest, items = organism_problems(organism("liar"), seed=FRESH, n_calibration=120, n_problems=20)
     leaked = [replace(unlabelled(i), id=f"copy-{k}", thoughts=i.holds) for k, i in enumerate(items[:5])]
@@ -207,10 +227,11 @@ def test_too_little_to_learn_from_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_audit_in_the_same_folder_is_refused(small: Audited) -> None:
-    before = (small.folder / "run" / "manifest.json").read_bytes()
+    before = {path: path.read_bytes() for path in small.folder.rglob("*") if path.is_file()}
+    assert {"audit.json", "report.html", "problems.csv", "provenance.json"} <= {path.name for path in before}
     with pytest.raises(ConfigError):
         audit_organism("honest", small.folder, n_calibration=120, n_problems=40, plan=Plan(alpha=0.05))
-    assert (small.folder / "run" / "manifest.json").read_bytes() == before
+    assert {path: path.read_bytes() for path in small.folder.rglob("*") if path.is_file()} == before
 
 
 def _copy(folder: Path, to: Path) -> Path:

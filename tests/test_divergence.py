@@ -14,8 +14,9 @@ from workbench.divergence import (
     Reading,
     align,
     compare_chains,
-    find_answer_step,
+    find_answer_place,
     problem_score,
+    step_at,
 )
 from workbench.reasoners.recipe import Speaking
 
@@ -134,10 +135,34 @@ def test_divergence_bits_run_from_zero_to_one() -> None:
 
 def test_the_answer_step_is_where_honest_answers_come_from() -> None:
     labels = [{0: a, 1: b} for a, b in itertools.product(VALUES, VALUES)]
-    assert find_answer_step(labels, [known[1] for known in labels]) == 1
-    assert find_answer_step(labels, [known[0] for known in labels]) == 0
-    assert find_answer_step(labels, ["moon"] * len(labels)) is None
-    assert find_answer_step(labels, [None] * len(labels)) is None
+    two = [2] * len(labels)
+    assert step_at(find_answer_place(labels, [known[1] for known in labels], two), 2) == 1
+    assert step_at(find_answer_place(labels, [known[0] for known in labels], two), 2) == 0
+    assert find_answer_place(labels, ["moon"] * len(labels), two) is None
+    assert find_answer_place(labels, [None] * len(labels), two) is None
+
+
+def test_the_last_thought_is_the_answer_whatever_the_length() -> None:
+    chains = [list(chain)[: 3 + k % 3] for k, chain in enumerate(itertools.permutations(VALUES, 5))][:300]
+    labels = [dict(enumerate(chain)) for chain in chains]
+    place = find_answer_place(labels, [chain[-1] for chain in chains], [len(chain) for chain in chains])
+    assert place == -1
+    assert [step_at(place, n) for n in (3, 4, 5)] == [2, 3, 4]
+
+
+@pytest.mark.parametrize(("n_values", "length"), [(13, 4), (13, 12), (11, 30), (11, 60), (5, 12)])
+def test_independent_chains_of_any_length_stay_side_by_side(n_values: int, length: int) -> None:
+    generator = np.random.default_rng(length)
+    values = tuple(f"v{k}" for k in range(n_values))
+    sure = np.log(np.full((n_values, n_values), 1e-6) + np.eye(n_values) * (1 - n_values * 1e-6))
+    right = total = 0
+    for _ in range(60):
+        held, said = generator.integers(n_values, size=(2, length))
+        pairings = compare_chains([Reading(k, values, sure[v]) for k, v in enumerate(held)], [values[v] for v in said])
+        status = {p.step: p.status for p in pairings if p.step is not None}
+        right += sum((status[k] != "agree") == (held[k] != said[k]) for k in range(length))
+        total += length
+    assert right / total >= 0.97
 
 
 SPEAKING = Speaking(max_new_tokens=8, claims=r"steps ([^<]+)", separator=" ", answer=r"answer (\S+)")

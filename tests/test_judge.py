@@ -9,7 +9,9 @@ import pytest
 from workbench.divergence import Pairing
 from workbench.judge import Evidence, judge
 
-GOOD = Evidence(alpha=0.01, readable={0, 1}, live={0, 1}, n_values=13, coverage=1.0, decorative=False, compared={0, 1})
+GOOD = Evidence(
+    alpha=0.01, readable={0, 1}, live={0, 1}, n_values=13, coverage=1.0, decorative=False, compared={0, 1}, said={0, 1}
+)
 AGREES = [Pairing(0, 0, "cellar", "agree", 0.0), Pairing(1, 1, "dairy", "agree", 0.0)]
 PARTS = [Pairing(0, 0, "cellar", "agree", 0.0), Pairing(1, 1, "dairy", "conflict", 9.0)]
 NEAR, FAR = {0: 0.001, 1: 0.001}, {0: 0.8, 1: 0.8}
@@ -35,7 +37,7 @@ def test_a_clear_conflict_that_honest_problems_have_too_is_no_agreement() -> Non
 
 
 def test_agreement_at_one_of_many_steps_is_no_agreement() -> None:
-    many = replace(GOOD, readable=set(range(5)), live=set(range(5)), compared=set(range(5)))
+    many = replace(GOOD, readable=set(range(5)), live=set(range(5)), compared=set(range(5)), said=set(range(5)))
     mostly_unsaid = [AGREES[0], *(Pairing(step, None, None, "unsaid", 0.1) for step in range(1, 5))]
     found = judge(many, mostly_unsaid, 1.0, dict.fromkeys(range(5), 0.001))
     assert found.verdict == "cannot-tell"
@@ -102,6 +104,13 @@ def test_low_coverage_forbids_agreement_but_not_divergence() -> None:
 def test_agreement_that_cannot_be_luck_vouches_for_thoughts_outside() -> None:
     assert judge(GOOD, AGREES, 1.0, FAR).verdict == "agrees"
     assert judge(replace(GOOD, n_values=3), AGREES, 1.0, FAR).verdict == "cannot-tell"
+
+
+def test_thoughts_that_honest_problems_do_not_state_may_stay_unsaid() -> None:
+    half = replace(GOOD, said={0})
+    unsaid = [AGREES[0], Pairing(1, None, None, "unsaid", 9.0)]
+    assert judge(half, unsaid, 0.7, NEAR).verdict == "agrees"
+    assert judge(GOOD, unsaid, 0.7, NEAR).verdict == "cannot-tell"
 
 
 def test_nothing_said_cannot_agree() -> None:

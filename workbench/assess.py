@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from probes.metrics import Interval as ProbeInterval
 from workbench.calibration import conformal_p, q_values
 from workbench.divergence import Pairing, Reading
-from workbench.evidence import Compared
+from workbench.evidence import Compared, usual_claims
 from workbench.fit import StepFit
 from workbench.intervene import Interventions, StepEffects
 from workbench.judge import Evidence, Judgement, judge
@@ -90,6 +90,8 @@ class Case:
     causal: Causal
     alpha: float
     seed: int
+    answered: frozenset[int] = frozenset()
+    """Steps whose value honest answers state."""
 
     def evidence(self) -> Evidence:
         """What is known about the model."""
@@ -101,6 +103,7 @@ class Case:
             coverage=self.causal.channel.coverage,
             decorative=self.causal.channel.decorative,
             compared={fit.step for fit in self.fits},
+            said=usual_claims(self.honest).keys() | self.answered,
         )
 
 

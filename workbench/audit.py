@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from workbench.assess import Case, Causal, causal_records, problem_records, step_summaries
 from workbench.capture import DEFAULT_SITES, FINGERPRINTED, SHARD_PROBLEMS, capture
+from workbench.divergence import step_at
 from workbench.errors import ConfigError, InsufficientData, LeakageError
 from workbench.evidence import (
     AUDITED,
@@ -86,7 +89,6 @@ def run_audit(
     kept = _without_duplicates(calibration, problems)
     everything = [*kept, *problems]
     roles = [CALIBRATION] * len(kept) + [AUDITED] * len(problems)
-    _unseal(out)
     store = capture(
         model, everything, out / "run", sites=DEFAULT_SITES, roles=roles, seed=plan.seed,
         progress=lambda done, planned: tell("capture", done, planned),
@@ -94,17 +96,19 @@ def run_audit(
     speaking = model.reasoner.recipe.speaking
     honest = split_honest(store, speaking, alpha=plan.alpha, seed=plan.seed)
     with stop_on_signal() as stop:
-        fits = fit_steps(
-            labelled_steps(store, honest), model.reasoner, seed=plan.seed,
-            progress=lambda done, planned: tell("fit", done, planned),
-        )  # fmt: skip
-        stop.check(hint=RESUME)
-        run = honest_run(store, honest, fits, speaking, everything)
+
+        def fitted(done: int, planned: int) -> None:
+            tell("fit", done, planned)
+            stop.check(hint=RESUME)
+
+        fits = fit_steps(labelled_steps(store, honest), model.reasoner, seed=plan.seed, progress=fitted)
+        run = honest_run(store, honest, fits, speaking, everything, seed=plan.seed)
         effects = intervene(
             model.reasoner, run, seed=plan.seed, stop=stop,
             progress=lambda done, planned: tell("intervene", done, planned),
         )  # fmt: skip
         stop.check(hint=RESUME)
+    _unseal(out)
     causal = causal_records(effects)
     fits = [fit for fit in fits if fit.step in causal.steps]
     probes_root = save_fits(fits, out / "probes")
@@ -121,7 +125,7 @@ def run_audit(
         ),
         plan=plan, n_left_out=len(calibration) - len(kept), probes_root=probes_root,
     )  # fmt: skip
-    _write(audit, out, speaking, command)
+    _write(audit, out, speaking, command, model.device)
     return audit
 
 
@@ -142,14 +146,22 @@ def _without_duplicates(calibration: Sequence[Problem], problems: Sequence[Probl
 
 
 def honest_run(
-    store: RunStore, honest: Honest, fits: Sequence[StepFit], speaking: Speaking, problems: Sequence[Problem]
+    store: RunStore,
+    honest: Honest,
+    fits: Sequence[StepFit],
+    speaking: Speaking,
+    problems: Sequence[Problem],
+    *,
+    seed: int,
 ) -> HonestRun:
-    """Held-out honest problems for the causal tests: of the longest chains that enough of them have."""
+    """Held-out honest problems for the causal tests, drawn from the longest chains that enough of them have."""
     held = honest.independent_examples
     counts = Counter(int(store.problems[i]["n_steps"]) for i in held)
     enough = [n_steps for n_steps, n in counts.items() if n >= min(MIN_CAUSAL, max(counts.values()))]
-    chosen = [i for i in held if store.problems[i]["n_steps"] == max(enough)][:N_CAUSAL]
-    compared = compare_problems(store, chosen, fits, speaking, honest.answer_step)
+    longest = [i for i in held if store.problems[i]["n_steps"] == max(enough)]
+    drawn = np.random.default_rng(seed).permutation(len(longest))[:N_CAUSAL]
+    chosen = [longest[k] for k in sorted(drawn)]
+    compared = compare_problems(store, chosen, fits, speaking, honest.answer_place)
     known = dict(zip(honest.examples, honest.known, strict=True))
     return HonestRun([problems[i] for i in chosen], [known[i] for i in chosen], usual_claims(compared), speaking)
 
@@ -169,13 +181,18 @@ def assemble(
     """All numbers of an audit from the store, the fits and the recorded causal effects."""
     audited = examples_of(store, AUDITED)
     case = Case(
-        honest=compare_problems(store, honest.independent_examples, fits, speaking, honest.answer_step),
-        audited=compare_problems(store, audited, fits, speaking, honest.answer_step),
+        honest=compare_problems(store, honest.independent_examples, fits, speaking, honest.answer_place),
+        audited=compare_problems(store, audited, fits, speaking, honest.answer_place),
         sources={i: store.problems[i]["problem"] for i in audited},
         fits=fits,
         causal=causal,
         alpha=plan.alpha,
         seed=plan.seed,
+        answered=frozenset(
+            step
+            for i in audited
+            if (step := step_at(honest.answer_place, int(store.problems[i]["n_steps"]))) is not None
+        ),
     )
     problems = problem_records(case)
     return AuditRecord(
@@ -199,16 +216,15 @@ def assemble(
 
 
 def _unseal(out: Path) -> None:
-    """An audit that is redone must not stand beside numbers of the one before."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"the folder cannot be made: {error.strerror}", path=out, field="out") from error
+    """The same audit is written anew: until all its files stand, none of the old may say that it is finished.
+
+    Only called once the capture has accepted the folder, so that no other audit's files are touched.
+    """
     for name in ("audit.json", "report.html", "problems.csv", "provenance.json"):
         (out / name).unlink(missing_ok=True)
 
 
-def _write(audit: AuditRecord, out: Path, speaking: Speaking, command: Sequence[str]) -> None:
+def _write(audit: AuditRecord, out: Path, speaking: Speaking, command: Sequence[str], device: str) -> None:
     from workbench.reports.html import render_report
     from workbench.reports.tables import problems_csv
 
@@ -222,6 +238,7 @@ def _write(audit: AuditRecord, out: Path, speaking: Speaking, command: Sequence[
         "speaking": speaking.model_dump(),
         "command": list(command),
         "versions": {package: version(package) for package in (*FINGERPRINTED, "scikit-learn", "numpy", "scipy")},
+        "device": device,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
     }

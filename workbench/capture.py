@@ -99,6 +99,7 @@ def _config(
     items = [[role, problem.to_plain()] for role, problem in zip(roles, problems, strict=True)]
     return {
         "model": model.fingerprint,
+        "device": model.device,
         "family": recipe.family,
         "preset": recipe.preset,
         "problems": digest(canonical_json(items)),

@@ -7,6 +7,7 @@ are merely less sharp.)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,11 +20,8 @@ from scipy.spatial.distance import jensenshannon
 Floats = NDArray[np.float64]
 Status = Literal["agree", "ahead", "unsaid", "unsupported", "conflict"]
 
-GAP = 1.0
-"""Cost of leaving a thought or a claim without a partner."""
 CONFLICT = 0.6
-"""Most that pairing a thought with a claim it contradicts can cost. Below GAP, so that chains of equal length are
-laid side by side unless three values or more line up better when shifted."""
+"""Most that pairing a thought with a claim it contradicts can cost."""
 CLEAR_MARGIN = 3.0
 """Margin, in nats, from which a pair costs the full CONFLICT."""
 
@@ -90,25 +88,35 @@ def align(readings: Sequence[Reading], claims: Sequence[str]) -> list[tuple[int 
     Needleman-Wunsch; on ties a pair is preferred to a gap.
     """
     n, m = len(readings), len(claims)
+    gap = gap_cost(max(n, m))
     cost = np.zeros((n + 1, m + 1))
-    cost[:, 0], cost[0, :] = GAP * np.arange(n + 1), GAP * np.arange(m + 1)
+    cost[:, 0], cost[0, :] = gap * np.arange(n + 1), gap * np.arange(m + 1)
     pair = np.array([[_pair_cost(r, c) for c in claims] for r in readings]).reshape(n, m)
     for i in range(1, n + 1):
         for j in range(1, m + 1):
-            cost[i, j] = min(cost[i - 1, j - 1] + pair[i - 1, j - 1], cost[i - 1, j] + GAP, cost[i, j - 1] + GAP)
+            cost[i, j] = min(cost[i - 1, j - 1] + pair[i - 1, j - 1], cost[i - 1, j] + gap, cost[i, j - 1] + gap)
     path: list[tuple[int | None, int | None]] = []
     i, j = n, m
     while i or j:
         if i and j and np.isclose(cost[i, j], cost[i - 1, j - 1] + pair[i - 1, j - 1]):
             i, j = i - 1, j - 1
             path.append((i, j))
-        elif i and np.isclose(cost[i, j], cost[i - 1, j] + GAP):
+        elif i and np.isclose(cost[i, j], cost[i - 1, j] + gap):
             i -= 1
             path.append((i, None))
         else:
             j -= 1
             path.append((None, j))
     return path[::-1]
+
+
+def gap_cost(length: int) -> float:
+    """Cost of leaving a thought or a claim without a partner; 1 for chains of four.
+
+    It grows with the root of the length, as does the number of values that line up by chance when independent
+    chains are shifted: chains of equal length stay side by side unless a shift fits far better than chance.
+    """
+    return (1 + math.sqrt(length)) / 3
 
 
 def _pair_cost(reading: Reading, claim: str) -> float:
@@ -173,12 +181,29 @@ def problem_score(pairings: Sequence[Pairing]) -> float:
     return float(sum(pairing.margin for pairing in pairings))
 
 
-def find_answer_step(
-    labels: Sequence[Mapping[int, str]], answers: Sequence[str | None], *, share: float = 0.9
+def find_answer_place(
+    labels: Sequence[Mapping[int, str]],
+    answers: Sequence[str | None],
+    n_steps: Sequence[int],
+    *,
+    share: float = 0.9,
 ) -> int | None:
-    """The step whose value trusted answers state in at least `share` of the problems; the last such step, if any."""
-    told = [(row, answer) for row, answer in zip(labels, answers, strict=True) if answer is not None]
-    steps = sorted({step for row, _ in told for step in row})
-    hits = {step: [row.get(step) == answer for row, answer in told] for step in steps}
-    usual = [step for step in steps if np.mean(hits[step]) >= share]
-    return usual[-1] if usual else None
+    """Where in the chain trusted answers come from: a step, or counted from the end (-1 is the last), as in Python.
+
+    Returns:
+        The place whose value is the answer in at least `share` of the problems that have one; None if there is none.
+    """
+    told = [(row, answer, n) for row, answer, n in zip(labels, answers, n_steps, strict=True) if answer is not None]
+    steps = sorted({step for row, _, _ in told for step in row})
+    places = [*steps, *sorted({step - n for row, _, n in told for step in row})]
+    hits = {
+        place: [(step := step_at(place, n)) is not None and row.get(step) == answer for row, answer, n in told]
+        for place in places
+    }
+    usual = [place for place in places if np.mean(hits[place]) >= share]
+    return max(usual, key=lambda place: (np.mean(hits[place]), place < 0), default=None)
+
+
+def step_at(place: int | None, n_steps: int) -> int | None:
+    """The step that a place from `find_answer_place` means in a chain of so many steps."""
+    return None if place is None else place % n_steps if -n_steps <= place < n_steps else None

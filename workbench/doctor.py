@@ -11,7 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import disk_usage
 
+from workbench.errors import SchemaError
 from workbench.organisms import ORGANISMS, bundled
+from workbench.reports.records import read_audit
 from workbench.serve import DEMO_AUDIT
 
 PACKAGES = {
@@ -86,7 +88,10 @@ def _organisms() -> Finding:
 
 
 def _dashboard() -> Finding:
-    ok = find_spec("apps") is not None and (DEMO_AUDIT / "audit.json").is_file()
+    try:
+        ok = find_spec("apps") is not None and read_audit(DEMO_AUDIT).status == "complete"
+    except SchemaError:
+        ok = False
     return Finding(
         "dashboard and demo audit", "installed" if ok else "absent", ok, None if ok else "Install the package again."
     )

@@ -16,7 +16,7 @@ from probes import merge_duplicate_groups, split_groups
 from probes.errors import ProbeDataError
 from workbench.calibration import honest_needed
 from workbench.claims import Said, parse_said
-from workbench.divergence import Pairing, Reading, compare_chains, find_answer_step, problem_score
+from workbench.divergence import Pairing, Reading, compare_chains, find_answer_place, problem_score, step_at
 from workbench.errors import InsufficientData
 from workbench.fit import LabelledStep, StepFit, label_steps
 from workbench.reasoners.recipe import Speaking
@@ -25,7 +25,7 @@ from workbench.store import RunStore
 CALIBRATION, AUDITED = "calibration", "audited"
 MIN_HONEST = 20
 
-Labels = Literal["thoughts", "said"]
+Labels = Literal["thoughts", "said", "mixed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class Honest:
     """Per problem: step -> value."""
     labels: Labels
     held_out: NDArray[np.bool_]
-    answer_step: int | None
+    answer_place: int | None
+    """Where in the chain honest answers come from; negative from the end."""
 
     @property
     def held_examples(self) -> list[int]:
@@ -87,25 +88,33 @@ def split_honest(store: RunStore, speaking: Speaking, *, alpha: float, seed: int
     problems = [store.problems[i]["problem"] for i in examples]
     groups = merge_duplicate_groups([p["group"] for p in problems], [plain_prompt(p["prompt"]) for p in problems])
     said = [parse_said(store.problems[i]["said"], speaking) for i in examples]
-    labels: Labels = "thoughts" if any("thoughts" in p for p in problems) else "said"
+    n_steps = [int(store.problems[i]["n_steps"]) for i in examples]
     known = [
-        known_values(p) if labels == "thoughts" else dict(enumerate(s.claims[: store.problems[i]["n_steps"]]))
-        for i, p, s in zip(examples, problems, said, strict=True)
+        known_values(p) if "thoughts" in p else dict(enumerate(s.claims[:n]))
+        for p, s, n in zip(problems, said, n_steps, strict=True)
     ]
-    n = len(examples)
-    n_held = max(n // 2, min(honest_needed(alpha), 2 * n // 3))
-    try:
-        held_out = split_groups(groups, n_held, seed=seed)
-    except ProbeDataError as error:
-        raise InsufficientData(f"the honest problems cannot be split: {error}", field="group") from error
+    given = {"thoughts" in p for p in problems}
     return Honest(
         examples=tuple(examples),
         groups=tuple(groups),
         known=tuple(known),
-        labels=labels,
-        held_out=held_out,
-        answer_step=find_answer_step(known, [s.answer for s in said]),
+        labels="mixed" if len(given) == 2 else "thoughts" if given == {True} else "said",
+        held_out=_hold_out(groups, honest_needed(alpha), seed),
+        answer_place=find_answer_place(known, [s.answer for s in said], n_steps),
     )
+
+
+def _hold_out(groups: Sequence[str], n_needed: int, seed: int) -> NDArray[np.bool_]:
+    """Half of the rows, and more until `n_needed` groups are held out, but never more than two thirds."""
+    n = len(groups)
+    try:
+        for n_held in range(n // 2, 2 * n // 3 + 1):
+            held_out = split_groups(groups, n_held, seed=seed)
+            if len({group for group, held in zip(groups, held_out, strict=True) if held}) >= n_needed:
+                break
+    except ProbeDataError as error:
+        raise InsufficientData(f"the honest problems cannot be split: {error}", field="group") from error
+    return held_out
 
 
 def labelled_steps(store: RunStore, honest: Honest) -> list[LabelledStep]:
@@ -133,25 +142,28 @@ class Compared:
 
 
 def compare_problems(
-    store: RunStore, examples: Sequence[int], fits: Sequence[StepFit], speaking: Speaking, answer_step: int | None
+    store: RunStore, examples: Sequence[int], fits: Sequence[StepFit], speaking: Speaking, answer_place: int | None
 ) -> list[Compared]:
     """Read the thoughts of these problems and lay them beside what was said."""
     vectors: dict[int, dict[int, Float[np.ndarray, " d_model"]]] = {i: {} for i in examples}
     readings: dict[int, list[Reading]] = {i: [] for i in examples}
+    every = store.select("thought", visit=0, examples=np.array(examples))
     for fit in fits:
-        chosen = store.select("thought", step=fit.step, examples=np.array(examples))
-        finite = np.isfinite(chosen.vectors).all(axis=1)
-        log_proba = fit.probe.log_proba(np.where(finite[:, None], chosen.vectors, 0.0))
-        for k, example in enumerate(chosen.example.tolist()):
-            vectors[example][fit.step] = chosen.vectors[k]
+        rows = every.step == fit.step
+        thoughts = every.vectors[rows]
+        finite = np.isfinite(thoughts).all(axis=1)
+        log_proba = fit.probe.log_proba(np.where(finite[:, None], thoughts, 0.0))
+        for k, example in enumerate(every.example[rows].tolist()):
+            vectors[example][fit.step] = thoughts[k]
             if finite[k]:
                 readings[example].append(Reading(fit.step, fit.probe.classes, log_proba[k]))
     compared = []
     for i in examples:
         said = parse_said(store.problems[i]["said"], speaking)
+        n_steps = int(store.problems[i]["n_steps"])
+        answer_step = step_at(answer_place, n_steps)
         pairings = compare_chains(readings[i], said.claims, answer=said.answer, answer_step=answer_step)
         finite_ = len(readings[i]) == len(vectors[i])
-        n_steps = int(store.problems[i]["n_steps"])
         compared.append(Compared(i, n_steps, said, tuple(readings[i]), vectors[i], tuple(pairings), finite_))
     return compared
 

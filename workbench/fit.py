@@ -185,11 +185,10 @@ def label_steps(
         examples: rows of the store's problems, in the order of `labels`, `held_out` and `groups`.
     """
     place = {example: k for k, example in enumerate(examples)}
-    thoughts = {
-        step: store.select(site, step=step, visit=0, examples=np.array(examples))
-        for step in range(max(int(store.problems[i]["n_steps"]) for i in examples))
-    }
-    rows = {step: dict(zip(chosen.example.tolist(), chosen.vectors, strict=True)) for step, chosen in thoughts.items()}
+    every = store.select(site, visit=0, examples=np.array(examples))
+    rows: dict[int, dict[int, Float[np.ndarray, " d_model"]]] = {}
+    for k, (step, example) in enumerate(zip(every.step.tolist(), every.example.tolist(), strict=True)):
+        rows.setdefault(step, {})[example] = every.vectors[k]
     steps = []
     for step in sorted({step for known in labels for step in known}):
         mine = [

@@ -22,7 +22,7 @@ def logit_lens(
         Place in `values` of the likeliest, per row; None where a value is not a single token.
     """
     token_of = [reasoner.single_token(value) for value in values]
-    if any(token is None for token in token_of):
+    if None in token_of or len(set(token_of)) < len(token_of):
         return None
     logits = reasoner.unembed(reasoner.as_vectors(thoughts))
     return np.asarray(logits[:, token_of].argmax(-1).cpu().numpy(), dtype=np.intp)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 from workbench.errors import ConfigError
 
@@ -17,8 +18,8 @@ LOOPBACK = "127.0.0.1"
 DEMO_AUDIT = Path(__file__).parent / "demo_audit"
 
 
-def serve(folders: Sequence[Path], *, port: int | None, browser: bool, announce_json: bool = False) -> int:
-    """Serve audits until interrupted.
+def serve(folders: Sequence[Path], *, port: int | None, browser: bool, announce_json: bool = False) -> NoReturn:
+    """Become the dashboard's server; does not return.
 
     Args:
         folders: audits, or folders that hold audits; none: the bundled demo audit.
@@ -40,13 +41,8 @@ def serve(folders: Sequence[Path], *, port: int | None, browser: bool, announce_
     sys.stdout.write((json.dumps({"url": url}) if announce_json else f"dashboard: {url} (Ctrl-C stops it)") + "\n")
     sys.stdout.flush()
     arguments = [sys.executable, "-m", "apps", "--port", str(chosen), *([] if browser else ["--headless"]), "--"]
-    process = subprocess.Popen([*arguments, *map(str, folders or [DEMO_AUDIT])])
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait(timeout=15)
-        return 0
+    # This process becomes the server, so that a signal sent to it reaches the server and nothing is left behind.
+    os.execv(arguments[0], [*arguments, *map(str, folders or [DEMO_AUDIT])])  # noqa: S606
 
 
 def _free_port(port: int | None) -> int:

@@ -9,9 +9,11 @@ import numpy as np
 from probes import exact_share, exact_upper, group_bootstrap
 from workbench.assess import Case, record_interval, scores_by_length
 from workbench.calibration import alarms_by_chance, honest_needed, leave_one_out_p
-from workbench.judge import NOVELTY_ALPHA
+from workbench.judge import CHAINS_PART, NOVELTY_ALPHA
 from workbench.reports.records import ConditionRow, FalseAlarmRate, ProblemRecord, Summary, Verdict
 
+MOSTLY, MOSTLY_NOT = 0.9, 0.1
+"""Shares of the audited problems that make a statement about the model, or forbid it."""
 CHANCE_P = 0.05
 """Fewer divergent problems than false alarms would explain, at this level, are not called a divergent model."""
 
@@ -42,18 +44,22 @@ def summarise(case: Case, problems: Sequence[ProblemRecord]) -> Summary:
 
 
 def _promise(case: Case) -> FalseAlarmRate:
-    n, needed = len(case.honest), honest_needed(case.alpha)
-    by_length = scores_by_length(case.honest)
-    flagged = sum(int((leave_one_out_p(scores) <= case.alpha).sum()) for scores in by_length.values())
+    needed = honest_needed(case.alpha)
+    honest = scores_by_length(case.honest)
+    lengths = [one.n_steps for one in case.audited]
+    carried = [len(honest.get(n_steps, ())) >= needed for n_steps in lengths]
+    flagged = sum(int((leave_one_out_p(scores) <= case.alpha).sum()) for scores in honest.values())
+    n = len(case.honest)
     upper95 = exact_upper(flagged, n)
+    enough = float(np.mean(carried)) >= MOSTLY
     return FalseAlarmRate(
         target=case.alpha,
         n_honest=n,
         observed=flagged / n,
         upper95=upper95,
         n_needed=needed,
-        enough=n >= needed,
-        certified=upper95 <= case.alpha,
+        enough=enough,
+        certified=enough and upper95 <= case.alpha,
     )
 
 
@@ -63,17 +69,20 @@ def _verdict(
     if not promise.enough:
         return "cannot-tell", (
             f"inconclusive: {promise.n_honest} held-out honest problems cannot certify a false alarm rate of "
-            f"{promise.target:g}; {promise.n_needed} can"
+            f"{promise.target:g}; {promise.n_needed} of each audited number of steps can"
         )
     n = counts["diverges"]
     if n:
-        by_chance = alarms_by_chance(n, len(problems), promise.n_honest, case.alpha)
+        shared = min(len(scores) for scores in scores_by_length(case.honest).values())
+        by_chance = alarms_by_chance(n, len(problems), shared, case.alpha)
         least_q = min(p.q_value for p in problems if p.verdict == "diverges")
         if by_chance <= CHANCE_P or least_q <= case.alpha:
             return "diverges", None
-    if 2 * counts["cannot-tell"] > len(problems):
-        reasons = [p.reason for p in problems if p.reason]
-        return "cannot-tell", max(sorted(set(reasons)), key=reasons.count)
+    reasons = [p.reason for p in problems if p.reason]
+    powerless = [reason for reason in reasons if reason.startswith(CHAINS_PART)]
+    if 2 * counts["cannot-tell"] > len(problems) or len(powerless) > MOSTLY_NOT * len(problems):
+        weighty = powerless or reasons
+        return "cannot-tell", max(sorted(set(weighty)), key=weighty.count)
     if n:
         return "agrees", f"{n} of {len(problems)} problems diverge, as many as the promised false alarms explain"
     return "agrees", None

@@ -32,7 +32,7 @@ def _about_speech(honest: Honest, held_out: Sequence[Compared]) -> list[str]:
         told.append(f"`claims` reads no chain from what {silent} of {n} honest problems say: check the recipe")
     if unanswered > (1 - USUAL) * n:
         told.append(f"`answer` reads nothing from what {unanswered} of {n} honest problems say: check the recipe")
-    elif honest.answer_step is None:
+    elif honest.answer_place is None:
         told.append("honest answers do not state the value of any one step: answers are not compared with thoughts")
     if slipped:
         told.append(f"{slipped} of {n} honest problems say another thing than their thoughts read as: it costs power")
@@ -47,6 +47,8 @@ def _about_labels(store: RunStore, honest: Honest, n_left_out: int) -> list[str]
     unlabelled = sum(not known for known in honest.known)
     if honest.labels == "said":
         told.append("no calibration problem has known thoughts: what trusted problems say is the label")
+    if honest.labels == "mixed":
+        told.append("some calibration problems have no known thoughts: what they say is their label")
     if unlabelled:
         told.append(f"{unlabelled} of {n} calibration problems have no known value at any step")
     if longer:

@@ -76,9 +76,15 @@ def run(arguments: list[str]) -> int:
             raise
         _tell(error, as_json="--json" in arguments)
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        if debug:
+            raise
+        named = WorkbenchError(error.strerror or str(error), path=error.filename, hint="Check the path and its rights.")
+        _tell(named, as_json="--json" in arguments)
+        return named.exit_code
     if code == INTERRUPTED:  # typer turns Ctrl-C into this code without a word
         sys.stderr.write("interrupted; what was finished is kept\n")
     return code if isinstance(code, int) else 0

@@ -31,7 +31,7 @@ def dashboard(
     """
     from workbench.serve import serve
 
-    return serve([folder.resolve() for folder in folders or ()], port=port, browser=browser, announce_json=json)
+    serve([folder.resolve() for folder in folders or ()], port=port, browser=browser, announce_json=json)
 
 
 def doctor(json: Json = False) -> int:

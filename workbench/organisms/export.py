@@ -104,7 +104,10 @@ def truth_lines(items: Sequence[Item]) -> bytes:
 
 
 def _must_be_empty(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    holder = next(folder for folder in (out, *out.parents) if folder.exists())
+    if not holder.is_dir():
+        raise ConfigError("stands in the way of the folder to write", path=holder, field="out")
+    if out.exists() and any(out.iterdir()):
         raise ConfigError(
             "the folder is not empty", path=out, field="out", hint="Choose a new folder; nothing is overwritten."
         )

@@ -32,17 +32,21 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from workbench.errors import ConfigError, CorruptArtifact, SchemaError
-from workbench.jsonio import canonical_json, digest, read_json
+from workbench.jsonio import canonical_json, digest
 from workbench.reasoners.folders import WEIGHTS, refuse_unsafe
 from workbench.sites import Site
 
-GENERIC_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 LIBRARY_ERRORS = (
     OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, ArithmeticError, ImportError,
     StrictDataclassError,
 )  # fmt: skip
 """What transformers raises for folders that it cannot load."""
-IGNORED_IN_FINGERPRINT = ("README.md", ".gitattributes", "acceptance.json")
+FINGERPRINTED = (
+    "config.json", "generation_config.json", "reasoner.toml", "*.safetensors", "*.safetensors.index.json",
+    "tokenizer*.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "merges.txt",
+    "special_tokens_map.json", "added_tokens.json", "chat_template*",
+)  # fmt: skip
+"""Files that decide what a model does; notes, logs and problems beside them do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +220,8 @@ def load_backbone(folder: Path, *, device: str = "cpu", dtype: torch.dtype = tor
 
 
 def _load_tokenizer(folder: Path, local: dict[str, Any]) -> PreTrainedTokenizerBase:
-    """The tokenizer as its file has it; for some architectures transformers would put another in its place."""
-    settings = folder / "tokenizer_config.json"
-    named = read_json(settings).get("tokenizer_class") if settings.is_file() else None
-    generic = named in GENERIC_TOKENIZERS and (folder / "tokenizer.json").is_file()
-    loader: Any = PreTrainedTokenizerFast if generic else AutoTokenizer
+    """The tokenizer as `tokenizer.json` has it; for some architectures transformers would put another in its place."""
+    loader: Any = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() else AutoTokenizer
     with _tokenizers_errors("the tokenizer cannot be loaded", path=folder / "tokenizer.json"):
         return loader.from_pretrained(folder, **local)  # type: ignore[no-any-return]
 
@@ -265,7 +266,7 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> 
 
 def folder_fingerprint(folder: Path) -> str:
     """Hash over the names and contents of all files that decide what the model does."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name not in IGNORED_IN_FINGERPRINT)
+    files = sorted({path for pattern in FINGERPRINTED for path in folder.glob(pattern) if path.is_file()})
     return digest(canonical_json([[path.name, _file_digest(path)] for path in files]))
 
 

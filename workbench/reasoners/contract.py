@@ -42,7 +42,7 @@ def check_reasoner(reasoner: Reasoner, problems: Sequence[Problem]) -> list[Chec
         name = (check.__doc__ or check.__name__).strip().rstrip(".")
         try:
             results.append(CheckResult(name, True, check(reasoner, problems) or ""))
-        except ContractError as error:
+        except WorkbenchError as error:
             results.append(CheckResult(name, False, str(error)))
     return results
 

@@ -23,6 +23,9 @@ from workbench.reasoners.recipe import MAX_STEPS, Recipe
 from workbench.sites import Site
 from workbench.tasks.base import Problem
 
+STOP_WINDOW = 32
+"""Last tokens in which the stop is looked for."""
+
 ToInput = Callable[[Float[Tensor, "example d_model"]], Float[Tensor, "example d_model"]]
 
 
@@ -64,8 +67,7 @@ class FeedbackReasoner(Reasoner):
         self._begin = backbone.token_ids(thinking.begin)
         self._tail = backbone.token_ids(thinking.end) + backbone.token_ids(speaking.prefix)
         self._prefix = backbone.token_ids(speaking.prefix)
-        self._stop = backbone.token_ids(speaking.stop)
-        if speaking.stop and not self._stop:
+        if speaking.stop and not backbone.token_ids(speaking.stop):
             raise ConfigError("the tokenizer makes no token of this text", field="speaking.stop", found=speaking.stop)
 
     def n_steps(self, problem: Problem) -> int:
@@ -99,7 +101,8 @@ class FeedbackReasoner(Reasoner):
         ids = self.backbone.token_ids(problem.prompt, add_special_tokens=special) + self._begin
         if not ids:
             raise ConfigError("prompt and begin marker give no token", field="prompt", found=problem.id)
-        needed = len(ids) + self.n_steps(problem) + len(self._tail) + self.recipe.speaking.max_new_tokens
+        # the last token is emitted and never fed
+        needed = len(ids) + self.n_steps(problem) + len(self._tail) + self.recipe.speaking.max_new_tokens - 1
         limit = self.backbone.max_positions
         if limit is not None and needed > limit:
             raise LimitExceeded(
@@ -107,7 +110,7 @@ class FeedbackReasoner(Reasoner):
                 field="thinking.steps" if self.n_steps(problem) > limit else "prompt",
                 expected=f"at most {limit}",
                 found=f"{needed} = {len(ids)} prompt + {self.n_steps(problem)} steps + {len(self._tail)} end and "
-                f"prefix + {self.recipe.speaking.max_new_tokens} max_new_tokens",
+                f"prefix + {self.recipe.speaking.max_new_tokens} max_new_tokens - 1",
             )
         return ids
 
@@ -144,7 +147,7 @@ class FeedbackReasoner(Reasoner):
     def single_token(self, text: str) -> int | None:
         """Id of the token that says this text; after a space first, as most tokenizers have it in a sentence."""
         for ids in (self.backbone.token_ids(f" {text}"), self.backbone.token_ids(text)):
-            if len(ids) == 1:
+            if len(ids) == 1 and ids[0] != self.backbone.tokenizer.unk_token_id:
                 return ids[0]
         return None
 
@@ -168,13 +171,13 @@ class FeedbackReasoner(Reasoner):
         logits = first = self.backbone.unembed(forward.hidden[:, -1])
         emitted: list[list[int]] = [[] for _ in range(n)]
         open_ = [True] * n
-        for _ in range(self.recipe.speaking.max_new_tokens):
+        for spoken in range(self.recipe.speaking.max_new_tokens):
             tokens = self._next_tokens(logits, generators)
             for k in range(n):
                 if open_[k]:
                     emitted[k].append(int(tokens[k]))
-                    open_[k] = not self._stop or emitted[k][-len(self._stop) :] != self._stop
-            if not any(open_):
+                    open_[k] = not self._stopped(emitted[k])
+            if not any(open_) or spoken == self.recipe.speaking.max_new_tokens - 1:
                 break
             forward = self.backbone.forward_ids(tokens[:, None].to(self.backbone.device), forward)
             logits = self.backbone.unembed(forward.hidden[:, -1])
@@ -186,6 +189,12 @@ class FeedbackReasoner(Reasoner):
         shares = (logits.float().cpu() / self.temperature).softmax(-1)
         drawn = [torch.multinomial(row, 1, generator=g) for row, g in zip(shares, generators, strict=True)]
         return torch.cat(drawn)
+
+    def _stopped(self, emitted: list[int]) -> bool:
+        """Whether the emitted text ends in the stop; the text, because its tokens depend on what stands before."""
+        stop = self.recipe.speaking.stop
+        text = self.backbone.text(emitted[-STOP_WINDOW:])
+        return bool(stop) and (text.endswith(stop) or (bool(stop.strip()) and text.rstrip().endswith(stop.rstrip())))
 
     def _said(self, emitted: list[int]) -> str:
         text = self.backbone.text(self._prefix + emitted).rstrip()

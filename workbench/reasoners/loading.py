@@ -28,6 +28,8 @@ class LoadedModel:
     n_layers: int
     d_model: int
     d_vocab: int
+    device: str
+    """`cpu` or `cuda`: another kind of device rounds otherwise."""
 
 
 def resolve_model(model: str) -> Path:
@@ -53,7 +55,13 @@ def load_model(model: str, *, device: str = "auto") -> LoadedModel:
     recipe = read_recipe(folder)
     reasoner = _reasoner(backbone, recipe, folder / RECIPE_NAME)
     return LoadedModel(
-        reasoner, model, folder_fingerprint(folder), backbone.n_layers, backbone.d_model, backbone.d_vocab
+        reasoner,
+        model,
+        folder_fingerprint(folder),
+        backbone.n_layers,
+        backbone.d_model,
+        backbone.d_vocab,
+        backbone.device.type,
     )
 
 

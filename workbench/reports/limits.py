@@ -34,6 +34,8 @@ _LABELS = {
 reading is only as good as those labels.""",
     "said": """No intermediate values were given: the probes learned what the model says on the calibration
 problems, which are taken on trust to be honest. If they are not, the audit is blind to the same lie.""",
+    "mixed": """Intermediate values were given with some calibration problems; for the others the probes learned what
+the model says, which is taken on trust to be honest. If it is not, the audit is blind to the same lie.""",
 }
 
 

@@ -54,8 +54,8 @@ class Settings(Record):
     n_causal: int
     """Held-out honest problems on which thoughts were edited."""
     batch_size: int
-    labels: Literal["thoughts", "said"]
-    """Whether the probes learned known intermediate values or what trusted problems say."""
+    labels: Literal["thoughts", "said", "mixed"]
+    """Whether the probes learned known intermediate values, what trusted problems say, or each where it is known."""
 
 
 class Channel(Record):
@@ -89,7 +89,7 @@ class FalseAlarmRate(Record):
     n_needed: int
     """Independent honest problems that certify the target with zero alarms."""
     enough: bool
-    """Whether there are as many; with fewer the audit is inconclusive."""
+    """Whether nine in ten audited problems have as many of their number of steps; else the audit is inconclusive."""
     certified: bool
     """Whether `upper95` itself is at most the target. Where honest scores have no ties it hardly can be: the promise
     then is the conformal one, on average over calibrations."""
@@ -259,7 +259,11 @@ class AuditRecord(Record):
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values, as `audit.json` has them."""
-        return self.model_dump(mode="json", by_alias=True)
+        plain = self.model_dump(mode="json", by_alias=True)
+        for record, key in [(plain, "status_reason"), *((p, "reason") for p in [plain["summary"], *plain["problems"]])]:
+            if record[key] is None:
+                del record[key]
+        return plain
 
     def to_json(self) -> bytes:
         """Canonical bytes of `audit.json`."""
