@@ -118,15 +118,21 @@ def run_audit(
         fits,
         causal,
         speaking,
-        model=ModelRecord(
-            source=model.source, fingerprint=model.fingerprint, family=model.reasoner.recipe.family,
-            preset=model.reasoner.recipe.preset, n_steps=model.reasoner.recipe.thinking.steps,
-            d_model=model.d_model, n_layers=model.n_layers, d_vocab=model.d_vocab,
-        ),
-        plan=plan, n_left_out=len(calibration) - len(kept), probes_root=probes_root,
-    )  # fmt: skip
+        model=_model_record(model),
+        plan=plan,
+        n_left_out=len(calibration) - len(kept),
+        probes_root=probes_root,
+    )
     _write(audit, out, speaking, command, model.device)
     return audit
+
+
+def _model_record(model: LoadedModel) -> ModelRecord:
+    recipe = model.reasoner.recipe
+    return ModelRecord(
+        source=model.source, fingerprint=model.fingerprint, family=recipe.family, preset=recipe.preset,
+        n_steps=recipe.thinking.steps, d_model=model.d_model, n_layers=model.n_layers, d_vocab=model.d_vocab,
+    )  # fmt: skip
 
 
 def _without_duplicates(calibration: Sequence[Problem], problems: Sequence[Problem]) -> list[Problem]:
