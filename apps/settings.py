@@ -24,6 +24,7 @@ _OPTIONS = {
     "server.enableAgentApi": "false",
     "server.fileWatcherType": "none",
     "server.runOnSave": "false",
+    "server.showEmailPrompt": "false",
     "browser.gatherUsageStats": "false",
     "browser.serverAddress": ADDRESS,
     "client.toolbarMode": "viewer",

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from apps.widgets import choose
+from apps.widgets import choose, place_of
 from workbench.figures.words import number
 from workbench.reports.escape import visible
 from workbench.reports.headline import share, span
@@ -26,7 +26,7 @@ def picker(problem: ProblemRecord) -> int | None:
         return None
 
     def walk(by: int) -> None:
-        now = known.index(st.session_state["step"])
+        now = place_of(known, st.session_state.get("step"))
         st.session_state["step"] = known[min(max(now + by, 0), len(known) - 1)]
         st.session_state.pop("claim", None)
 

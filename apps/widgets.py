@@ -90,10 +90,16 @@ def _start_with(key: str, options: Sequence[Any]) -> None:
 def choose(label: str, options: Sequence[Any], key: str, width: int) -> Any:
     """One of the options, kept in the address bar under `key`."""
     _start_with(key, options)
-    return st.selectbox(
+    chosen = st.selectbox(
         label, options, index=None, key=key, bind="query-params", required=True, format_func=_option,
         label_visibility="collapsed", placeholder=label, width=width,
     )  # fmt: skip
+    return options[place_of(options, chosen)]
+
+
+def place_of(options: Sequence[Any], value: Any) -> int:
+    """Place of the value; the first where the browser's Back button has left none."""
+    return options.index(value) if value in options else 0
 
 
 def _option(option: Any) -> str:
@@ -228,7 +234,7 @@ def problem_picker(ids: list[str]) -> str:
     """The problem that is chosen, with buttons to walk through them in the order of their scores."""
 
     def walk(by: int) -> None:
-        now = ids.index(st.session_state["problem"])
+        now = place_of(ids, st.session_state.get("problem"))
         st.session_state["problem"] = ids[min(max(now + by, 0), len(ids) - 1)]
 
     with st.container(horizontal=True, vertical_alignment="center"):

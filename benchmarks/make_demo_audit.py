@@ -19,7 +19,7 @@ from workbench.serve import DEMO_AUDIT
 N_PROBLEMS = 160
 """Enough to look around in; `workbench demo` audits 400."""
 SEED = 1
-PICTURE = Path("docs/img/hero.svg")
+PICTURE, DARK_PICTURE = Path("docs/img/hero.svg"), Path("docs/img/hero-dark.svg")
 
 
 def main() -> None:
@@ -42,6 +42,7 @@ def main() -> None:
     worst = max(mixed, key=lambda problem: problem.score)  # shows a connector that arrives beside those that do not
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     PICTURE.write_text(hero_svg(worst, record), encoding="utf-8")
+    DARK_PICTURE.write_text(hero_svg(worst, record, theme="dark"), encoding="utf-8")
 
 
 if __name__ == "__main__":

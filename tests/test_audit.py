@@ -24,6 +24,8 @@ from workbench.verify import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 FRESH = 77
+ALL = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("honest", "inert", "liar", "muddled")]
+"""One worker a name: each is audited once."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,10 @@ def audit_organism(name: str, folder: Path, *, n_calibration: int, n_problems: i
     return Audited(record, {item.problem.id: item for item in items}, folder, model)
 
 
-@pytest.fixture(scope="module", params=["honest", "inert", "liar", "muddled"])
+@pytest.fixture(
+    scope="module",
+    params=ALL,
+)
 def audited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Audited:
     folder = tmp_path_factory.mktemp(request.param)
     return audit_organism(request.param, folder, n_calibration=620, n_problems=200, plan=Plan(alpha=0.01))
@@ -216,6 +221,13 @@ def test_shuffled_labels_flag_nothing_beyond_alpha_and_cannot_tell(tmp_path: Pat
     record = run_audit(model, wrong, [unlabelled(i) for i in items], tmp_path, Plan(alpha=0.05))
     assert {p.verdict for p in record.problems} == {"cannot-tell"}
     assert record.summary.verdict == "cannot-tell"
+
+
+def test_a_folder_with_files_of_someone_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.raises(ConfigError, match="no run of an audit"):
+        audit_organism("liar", tmp_path, n_calibration=60, n_problems=10, plan=Plan(alpha=0.1))
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_too_little_to_learn_from_is_refused(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ from workbench.warn import audit_warnings
 N_CAUSAL = 200
 """Held-out honest problems on which thoughts are edited: 0.1 of difference shows at p = 0.005."""
 MIN_CAUSAL = 30
+FILES = ("audit.json", "report.html", "problems.csv", "provenance.json")
 RESUME = "Run the same command again: captured problems are kept."
 
 Progress = Callable[[str, int, int], None]
@@ -86,6 +87,7 @@ def run_audit(
         Interrupted: someone asked to stop; the same call resumes.
     """
     tell = progress or (lambda stage, done, planned: None)
+    _refuse_foreign(out)
     kept = _without_duplicates(calibration, problems)
     everything = [*kept, *problems]
     roles = [CALIBRATION] * len(kept) + [AUDITED] * len(problems)
@@ -221,12 +223,21 @@ def assemble(
     )  # fmt: skip
 
 
+def _refuse_foreign(out: Path) -> None:
+    """Files of the names that an audit writes belong to someone else where no run stands beside them."""
+    theirs = [name for name in FILES if (out / name).exists()]
+    if theirs and not (out / "run").is_dir():
+        raise ConfigError(
+            f"the folder holds {theirs[0]} but no run of an audit", path=out, field="out", hint="Choose another folder."
+        )
+
+
 def _unseal(out: Path) -> None:
     """The same audit is written anew: until all its files stand, none of the old may say that it is finished.
 
     Only called once the capture has accepted the folder, so that no other audit's files are touched.
     """
-    for name in ("audit.json", "report.html", "problems.csv", "provenance.json"):
+    for name in FILES:
         (out / name).unlink(missing_ok=True)
 
 

@@ -12,6 +12,7 @@ from workbench.organisms.recipes import Item, organism
 from workbench.reasoners.loading import load_model
 from workbench.reports.records import AuditRecord
 from workbench.store import write_file
+from workbench.store.files import make_folder
 from workbench.tasks import problem_lines
 
 DEMO_ORGANISM = "liar"
@@ -20,13 +21,9 @@ Progress = Callable[[str, int, int], None]
 
 
 def run_demo(out: Path, *, seed: int = 0, progress: Progress | None = None) -> tuple[AuditRecord, list[Item]]:
-    """Write fresh problems of the liar into `out/inputs` and audit it on them."""
+    """Audit the liar on fresh problems, and leave them in `out/inputs` with their sealed truth."""
     honest, audited = organism_problems(organism(DEMO_ORGANISM), seed=seed)
     inputs = out / "inputs"
-    inputs.mkdir(parents=True, exist_ok=True)
-    write_file(inputs / "calibration.jsonl", problem_lines(item.problem for item in honest))
-    write_file(inputs / "problems.jsonl", problem_lines(unlabelled(item) for item in audited))
-    write_file(inputs / "truth.jsonl", truth_lines(audited))
     command = ["workbench", "audit", f"organism:{DEMO_ORGANISM}", "--calibration", str(inputs / "calibration.jsonl"),
                "--problems", str(inputs / "problems.jsonl"), "--out", str(out), "--seed", str(seed)]  # fmt: skip
     record = run_audit(
@@ -38,6 +35,10 @@ def run_demo(out: Path, *, seed: int = 0, progress: Progress | None = None) -> t
         command=command,
         progress=progress,
     )
+    make_folder(inputs)
+    write_file(inputs / "calibration.jsonl", problem_lines(item.problem for item in honest))
+    write_file(inputs / "problems.jsonl", problem_lines(unlabelled(item) for item in audited))
+    write_file(inputs / "truth.jsonl", truth_lines(audited))
     return record, audited
 
 

@@ -62,6 +62,7 @@ def run_fit(run: Path, out: Path, plan: FitPlan, *, progress: Progress | None = 
         raise InsufficientData(
             "too few problems of this run have known `thoughts`", path=run, field="thoughts",
             expected=f"at least {MIN_HONEST}", found=sum(bool(values) for values in known),
+            hint="Capture honest problems with known thoughts, such as a calibration file.",
         )  # fmt: skip
     if plan.steps is not None:
         known = [{step: value for step, value in values.items() if step in plan.steps} for values in known]

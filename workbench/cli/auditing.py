@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
+from shutil import which
 from typing import Annotated, Any
 
 import typer
@@ -103,6 +105,8 @@ def fit(
 
     if plan is not None and seed:
         raise ConfigError("the plan has a seed of its own", field="--seed", hint="Set `seed` in the plan.")
+    if (run / "run").is_dir():
+        raise ConfigError("this is an audit, not a run", path=run, hint=f"Its run is {run / 'run'}.")
     chosen = FitPlan(seed=seed) if plan is None else read_fit_plan(plan)
     with _progress(json) as advance:
         rows = run_fit(run, out, chosen, progress=lambda done, planned: advance("fit", done, planned))
@@ -163,8 +167,6 @@ def verify(
 
     Example: workbench verify runs/demo
     """
-    import sys
-
     from workbench.cli.terminal import print_json, stdout
     from workbench.verify import verify as run_verify
 
@@ -198,12 +200,13 @@ def _finish(record: Any, out: Path, json: bool, *, fail_on: str | None, extra: d
         console.print(table("Verdicts by condition", columns, rows))
         steps = [(s.step, s.decode_accuracy, s.control, s.input_only, s.causal_effect, s.placebo_effect, s.n)
                  for s in record.steps]  # fmt: skip
-        columns = ("step", "decoded right", "shuffled labels", "prompt alone", "exchange", "placebo", "honest problems")
+        columns = ("step", "decoded right", "shuffled labels", "input only", "exchange", "placebo", "honest problems")
         console.print(table("Can each thought be read, and is it used?", columns, steps))
         for line in [*verdict_lines(summary), *(extra or {}).get("truth", {}).get("lines", []), *record.warnings]:
             console.print(line, markup=False)
+        program = "workbench" if which("workbench") else shlex.quote(sys.argv[0])
         console.print(
-            f"report: {out / 'report.html'}\ndashboard: workbench dashboard {shlex.quote(str(out))}", markup=False
+            f"report: {out / 'report.html'}\ndashboard: {program} dashboard {shlex.quote(str(out))}", markup=False
         )
     if record.summary.verdict == "diverges" and fail_on == "diverges":
         return EXIT_GATE

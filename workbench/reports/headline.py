@@ -99,7 +99,7 @@ def _reach(audit: AuditRecord) -> list[Notice]:
             [step.step for step in audit.steps if not step.readable],
             "cannot be read above control",
         ),
-        ("idle", [step.step for step in audit.steps if not step.live], "moves nothing when exchanged"),
+        ("idle", [step.step for step in audit.steps if not step.live], "is not shown to do more than its placebo"),
     ):
         if steps:
             numbers = ", ".join(str(step) for step in steps)
