@@ -208,6 +208,20 @@ def test_a_deep_link_works_in_a_fresh_context_and_both_themes(address, new_page)
     assert grounds == {"light": "rgb(255, 255, 255)", "dark": "rgb(14, 17, 23)"}
 
 
+def test_the_back_button_breaks_no_page(address, new_page):
+    page = new_page()
+    page.goto(f"{address}/?run=demo")
+    hero_of(page)
+    page.get_by_text("Step through this problem").click()
+    page.get_by_text(re.compile(r"^Latent step \d+$")).first.wait_for()
+    page.get_by_text("Next problem").click()
+    page.get_by_text("Overview", exact=True).first.click()
+    page.get_by_text("Step through this problem").wait_for(timeout=20_000)
+    page.go_back()
+    page.get_by_text(re.compile(r"^Latent step \d+$")).first.wait_for()
+    assert page.get_by_test_id("stException").count() == 0
+
+
 @pytest.mark.parametrize("width", [1280, 1920])
 def test_no_text_of_the_hero_lies_on_another(new_page, tmp_path, width):
     chains = [liar(f"p-{n}", n) for n in (3, 7, 12, 13, 20, 40, 60)]
