@@ -82,13 +82,17 @@ class SubspaceNovelty(BaseEstimator):  # type: ignore[misc]  # scikit-learn is u
 
 def nearest_class_distance(X: Floats, mean: Floats, basis: Floats, class_means: Floats, whitener: Floats) -> Floats:
     """Least Mahalanobis distance, inside `basis` [r, d], of each row of X [n, d] to a class mean [K, r]."""
+    return np.asarray(class_distances(X, mean, basis, class_means, whitener).min(axis=1))
+
+
+def class_distances(X: Floats, mean: Floats, basis: Floats, class_means: Floats, whitener: Floats) -> Floats:
+    """Mahalanobis distance, inside `basis` [r, d], of each row of X [n, d] to every class mean [K, r]: [n, K]."""
     rows = (X - mean) @ basis.T @ whitener
     centres = class_means @ whitener
     squared = np.empty((len(rows), len(centres)))
     for k, centre in enumerate(centres):
         squared[:, k] = np.square(rows - centre).sum(axis=1)
-    nearest: Floats = np.sqrt(squared.min(axis=1))
-    return nearest
+    return np.sqrt(squared)
 
 
 def _span(offsets: Floats) -> Floats:

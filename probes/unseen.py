@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from probes.errors import ProbeDataError
 from probes.frozen import FrozenNovelty
-from probes.novelty import SubspaceNovelty
+from probes.novelty import SubspaceNovelty, class_distances
 
 Floats = NDArray[np.float64]
 
@@ -98,10 +98,7 @@ def _random_nearness(novelty: FrozenNovelty, X: Floats, *, few: bool, seed: int)
 
 
 def _distances(novelty: FrozenNovelty, X: Floats) -> Floats:
-    rows = (X - novelty.mean) @ novelty.basis.T @ novelty.whitener
-    centres = novelty.class_means @ novelty.whitener
-    squared = np.square(rows).sum(1)[:, None] - 2 * rows @ centres.T + np.square(centres).sum(1)
-    return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
+    return class_distances(X, novelty.mean, novelty.basis, novelty.class_means, novelty.whitener)
 
 
 def _frozen(novelty: SubspaceNovelty) -> FrozenNovelty:

@@ -102,7 +102,7 @@ class IgnoresPadding(FeedbackReasoner):
         prompts = [self.prompt_ids(problem) for problem in problems]
         width = max(map(len, prompts))
         ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts])
-        return FeedbackState(self.backbone.forward_ids(ids), tuple(seeds), tuple(p.id for p in problems))
+        return FeedbackState(self.backbone.forward_ids(ids), tuple(seeds))
 
 
 class IgnoresUnknownSites(FeedbackReasoner):

@@ -42,11 +42,6 @@ class Honest:
     """Where in the chain honest answers come from; negative from the end."""
 
     @property
-    def held_examples(self) -> list[int]:
-        """Rows of the store that no probe may see."""
-        return [example for example, held in zip(self.examples, self.held_out, strict=True) if held]
-
-    @property
     def independent_examples(self) -> list[int]:
         """One held-out problem of each group, the first: problems of one group are not independent."""
         first: dict[str, int] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -24,11 +23,6 @@ class Rows:
         """Vectors of one step and visit, in the order of the examples that have it."""
         keep = (self.address[:, 1] == step) & (self.address[:, 2] == visit)
         return self.vectors[keep]
-
-    def stacked(self, visit: int = 0) -> Float[Tensor, "example step ..."]:
-        """Vectors of all steps; every example must have the same number of steps."""
-        steps = sorted(set(self.address[:, 1].tolist()))
-        return torch.stack([self.at(step, visit) for step in steps], 1)
 
 
 @dataclass(frozen=True, slots=True)

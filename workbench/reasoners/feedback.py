@@ -43,7 +43,6 @@ class FeedbackState:
 
     forward: Forward
     seeds: tuple[int, ...]
-    problem_ids: tuple[str, ...]
 
 
 class FeedbackReasoner(Reasoner):
@@ -121,7 +120,7 @@ class FeedbackReasoner(Reasoner):
         ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts], device=self.backbone.device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.backbone.device)
         forward = self.backbone.forward_ids(ids, mask=mask)
-        return FeedbackState(forward, tuple(seeds), tuple(problem.id for problem in problems))
+        return FeedbackState(forward, tuple(seeds))
 
     def step(self, state: FeedbackState) -> FeedbackState:
         """Tap the thought, put it back as the next input, run the model once."""
