@@ -64,8 +64,11 @@ class PlantedReasoner(Reasoner):
     def readout(self, state: PlantedState) -> Tensor:
         return torch.zeros(len(state.chains), len(VALUES))
 
-    def unembed(self, thought: Tensor) -> Tensor:
-        return thought @ EMBEDDING.T
+    def unembed(self, vectors: Tensor, site: str = "thought") -> Tensor:
+        return vectors @ EMBEDDING.T
+
+    def lens_logits(self, problem: Problem) -> Tensor:
+        return torch.zeros(len(VALUES))
 
     def n_steps(self, problem: Problem) -> int:
         return problem.steps or N_STEPS

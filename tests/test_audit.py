@@ -16,7 +16,7 @@ from workbench.organisms import bundled, weights_folder
 from workbench.organisms.acceptance import read_acceptance
 from workbench.organisms.export import organism_problems, unlabelled
 from workbench.organisms.recipes import Item, organism
-from workbench.reasoners.backbones import folder_fingerprint
+from workbench.reasoners.folders import folder_fingerprint
 from workbench.reasoners.loading import LoadedModel, load_model
 from workbench.reports.records import AuditRecord, read_audit
 from workbench.serve import DEMO_AUDIT

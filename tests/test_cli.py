@@ -205,7 +205,7 @@ def test_check_model_on_given_problems(capsys, model_folders, problems):
 def test_check_model_of_a_model_that_breaks_the_contract(capsys, model_folders, monkeypatch):
     from workbench.reasoners.feedback import FeedbackReasoner
 
-    monkeypatch.setattr(FeedbackReasoner, "unembed", lambda self, thought: 2 * self.backbone.unembed(thought))
+    monkeypatch.setattr(FeedbackReasoner, "unembed", lambda self, vectors, site: 2 * self.backbone.unembed(vectors))
     assert run(["check-model", str(model_folders["gpt2"]), "--json"]) == 1
     value, _ = one_json(capsys)
     assert [check["passed"] for check in value["checks"]] == [True] * (len(CHECKS) - 1) + [False]

@@ -5,14 +5,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-import torch
 from conftest import BACKBONES
 
 from workbench.errors import ConfigError, ContractError, UnknownSiteError
 from workbench.reasoners import contract
 from workbench.reasoners.contract import CHECKS, check_reasoner, random_problems
-from workbench.reasoners.feedback import FeedbackReasoner, FeedbackState
-from workbench.sites import Site
+from workbench.reasoners.feedback import FeedbackReasoner
 from workbench.tasks import Problem
 
 RAGGED = [
@@ -62,15 +60,15 @@ class EditingNudges(FeedbackReasoner):
 
 class DropsTheThought(FeedbackReasoner):
     def step(self, state):
-        thought = self.to_input(state.forward.hidden[:, -1])
-        self.tap("thought", thought)
-        return replace(state, forward=self.backbone.forward_vectors(thought[:, None], state.forward))
+        self.tap("thought", state.hidden)
+        forward = self.backbone.forward_vectors(state.hidden[:, None], state.forward)
+        return replace(state, forward=forward, hidden=forward.hidden[:, -1])
 
 
 class DeclaresAnotherShape(FeedbackReasoner):
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.sites = {**self.sites, "thought": Site("thought", ("d_model",), (self.backbone.d_model + 1,))}
+        self.sites = {**self.sites, "thought": replace(self.sites["thought"], shape=(self.backbone.d_model + 1,))}
 
 
 class ReadsBeforeEditing(FeedbackReasoner):
@@ -98,11 +96,8 @@ class MixesUpRows(FeedbackReasoner):
 
 
 class IgnoresPadding(FeedbackReasoner):
-    def begin(self, problems, seeds):
-        prompts = [self.prompt_ids(problem) for problem in problems]
-        width = max(map(len, prompts))
-        ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts])
-        return FeedbackState(self.backbone.forward_ids(ids), tuple(seeds))
+    def padded(self, rows):
+        return super().padded(rows)[0], None
 
 
 class IgnoresUnknownSites(FeedbackReasoner):
@@ -146,9 +141,7 @@ class _VisitedTwice(FeedbackReasoner):
     """A looped site: the thought passes twice in every step."""
 
     def step(self, state):
-        thought = self.tap("thought", self.to_input(state.forward.hidden[:, -1]))
-        thought = self.tap("thought", thought)
-        return replace(state, forward=self.backbone.forward_vectors(thought[:, None], state.forward))
+        return super().step(replace(state, hidden=self.tap("thought", state.hidden)))
 
 
 class KeepsTheLastVisit(_VisitedTwice):
@@ -185,8 +178,8 @@ class CrashesOnSteps(FeedbackReasoner):
 
 
 class BendsTheLens(FeedbackReasoner):
-    def unembed(self, thought):
-        return super().unembed(thought / thought.norm(dim=-1, keepdim=True))
+    def unembed(self, vectors, site="thought"):
+        return super().unembed(vectors / vectors.norm(dim=-1, keepdim=True), site)
 
 
 BROKEN = [

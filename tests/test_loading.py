@@ -109,8 +109,8 @@ def test_a_copy_has_the_same_fingerprint(model_folders, model_folder):
 def test_the_tokenizer_is_the_one_of_the_file(loaded_models, name):
     """transformers puts Qwen's own tokenizer in the place of any other: words were dropped without a sound."""
     backbone = loaded_models[name].reasoner.backbone
-    assert backbone.text(backbone.token_ids("start atrium ; east 2")) == "start atrium ; east 2"
-    assert len(backbone.token_ids("start atrium ; east 2")) == 5
+    assert backbone.coder.text(backbone.coder.token_ids("start atrium ; east 2")) == "start atrium ; east 2"
+    assert len(backbone.coder.token_ids("start atrium ; east 2")) == 5
 
 
 # Missing and damaged files.
@@ -203,14 +203,14 @@ def test_configurations_that_do_not_fit(model_folder, values):
     assert isinstance(refused(model_folder), SchemaError | ConfigError)
 
 
-def test_a_model_that_transformer_lens_cannot_bridge(model_folder):
+def test_a_model_that_transformer_lens_cannot_adapt(model_folder):
     from transformers import CTRLConfig, CTRLLMHeadModel
 
     tiny = CTRLConfig(vocab_size=33, n_embd=8, n_layer=1, n_head=1, dff=8)
     CTRLLMHeadModel(tiny).save_pretrained(model_folder)
     error = refused(model_folder)
     assert isinstance(error, ConfigError)
-    assert "no bridge for CTRLLMHeadModel" in error.message
+    assert "no adapter for CTRLLMHeadModel" in error.message
 
 
 def test_a_vocabulary_of_0(model_folder):

@@ -62,7 +62,7 @@ def test_thoughts_logits_and_speech_equal_the_plain_loop(model_folders, loaded_m
 
 def test_said_text_is_prefix_and_speech_without_the_stop(loaded, monkeypatch):
     reasoner = FeedbackReasoner(loaded.reasoner.backbone, loaded.reasoner.recipe)
-    words = {word: reasoner.backbone.token_ids(word)[0] for word in ("vault", "steps", "tower", "<eos>")}
+    words = {word: reasoner.coder.token_ids(word)[0] for word in ("vault", "steps", "tower", "<eos>")}
     script = iter([words["vault"], words["steps"], words["tower"], words["<eos>"]])
     monkeypatch.setattr(reasoner, "_next_tokens", lambda logits, generators: torch.tensor([next(script)]))
     trace = reasoner.run(PROBLEMS[:1])
@@ -230,7 +230,6 @@ def test_a_pattern_that_matches_nothing_is_refused(loaded):
 def test_a_site_that_never_fires_is_refused(loaded):
     reasoner = FeedbackReasoner(loaded.reasoner.backbone, loaded.reasoner.recipe)
     silent = "unembed.hook_out"
-    assert silent in reasoner.backbone.bridge.hook_dict
     reasoner.sites = {**reasoner.sites, silent: Site(silent, ("d_vocab",), (reasoner.backbone.d_vocab,))}
     for asked in ({"read": [silent]}, {"edits": {silent: edits.zero()}}):
         with pytest.raises(ConfigError, match=f"{silent}' never fired in step 0"):
@@ -242,7 +241,8 @@ def test_only_sites_that_fire_are_offered(loaded_models):
     for model in loaded_models.values():
         sites = list(model.reasoner.sites)
         assert sites[0] == "thought"
-        assert len(sites) == 1 + 2 * 6 + 1
+        assert sites[1] == "thought.unused"
+        assert len(sites) == 2 + 2 * 6 + 1
         for name, site in model.reasoner.sites.items():
             assert site.axes == (("head", "d_head") if name.endswith(("hook_k", "hook_v")) else ("d_model",))
 

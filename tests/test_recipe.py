@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.errors import ConfigError, LimitExceeded, SchemaError, WorkbenchError
+from workbench.errors import LimitExceeded, SchemaError, WorkbenchError
 from workbench.organisms.recipes import recipe_text
-from workbench.reasoners.recipe import KNOWN_PRESETS, MAX_RECIPE_BYTES, PRESETS, parse_recipe, read_recipe
+from workbench.reasoners.recipe import MAX_RECIPE_BYTES, PRESETS, REQUIRED, parse_recipe, read_recipe
 
 GOOD = recipe_text()
 PATH = "somewhere/reasoner.toml"
@@ -40,7 +40,7 @@ def changed(old: str, new: str) -> str:
 BAD = {
     "unknown key": (changed("steps = 4", "steps = 4\nstep = 4"), "thinking.step", "unknown key"),
     "unknown key on top": ("colour = 1\n" + GOOD, "colour", "unknown key"),
-    "unknown table": (GOOD + "\n[memory]\nslots = 4\n", "memory", "unknown key"),
+    "unknown table": (GOOD + "\n[magic]\nslots = 4\n", "magic", "unknown key"),
     "missing schema": (changed("schema = 1\n", ""), "schema", "missing key"),
     "missing family": (changed('family = "feedback"\n', ""), "family", "missing key"),
     "missing preset": (changed('preset = "coconut"\n', ""), "preset", "missing key"),
@@ -67,7 +67,7 @@ BAD = {
     "answer without a group": (changed("'answer (\\S+)'", "'answer'"), "speaking.answer", "has no group"),
     "answer that is no expression": (changed("'answer (\\S+)'", "'*('"), "speaking.answer", "not a regular"),
     "unknown family": (changed('"feedback"', '"telepathy"'), "family", "'feedback', 'recurrent', 'memory' or 'tokens'"),
-    "unknown preset": (changed('"coconut"', '"cocoa"'), "preset", "coconut, codi, soft-thinking, latent-mas"),
+    "unknown preset": (changed('"coconut"', '"cocoa"'), "preset", "coconut, codi, sim-cot, soft-thinking, latent-mas"),
     "preset of another family": (changed('"coconut"', '"huginn"'), "preset", "not one of the family 'feedback'"),
     "newer schema": (changed("schema = 1", "schema = 2"), "schema", "1"),
     "schema as text": (changed("schema = 1", 'schema = "1"'), "schema", "1"),
@@ -106,16 +106,24 @@ def test_what_is_not_toml_is_told_with_its_place(text):
     assert caught.value.path == PATH
 
 
-@pytest.mark.parametrize(("family", "preset"), [(f, p) for f, ps in KNOWN_PRESETS.items() for p in ps])
-def test_each_preset_of_the_format_runs_or_says_that_it_does_not(family, preset):
+TABLES = {
+    "agents": '[agents]\nspeaker = {name = "b", prompt = "{prompt}"}\nthinkers = [{name = "a", prompt = "{prompt}"}]\n',
+    "memory": "[memory]\nslots = 1\n",
+}
+
+
+@pytest.mark.parametrize(("family", "preset"), [(f, p) for f, ps in PRESETS.items() for p in ps])
+def test_each_preset_has_its_family_and_its_tables(family, preset):
     text = GOOD.replace('"feedback"', f'"{family}"').replace('"coconut"', f'"{preset}"')
-    if preset in PRESETS.get(family, ()):
-        assert parse_recipe(text, path=PATH).preset == preset
-        return
-    with pytest.raises(ConfigError, match=f"does not run {family}/{preset}") as caught:
-        parse_recipe(text, path=PATH)
-    assert (caught.value.path, caught.value.field) == (PATH, "preset")
-    assert "feedback/coconut" in caught.value.expected
+    needed = REQUIRED.get(preset, ())
+    for table in needed:
+        with pytest.raises(SchemaError, match=rf"preset '{preset}' needs a table \[{table}\]"):
+            parse_recipe(text, path=PATH)
+        text += TABLES[table]
+    assert parse_recipe(text, path=PATH).preset == preset
+    other = next(table for table in TABLES if table not in needed)
+    with pytest.raises(SchemaError, match=rf"table \[{other}\] belongs to .*, not to '{preset}'"):
+        parse_recipe(text + TABLES[other], path=PATH)
 
 
 def test_files_that_cannot_be_read(tmp_path):

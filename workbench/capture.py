@@ -119,7 +119,9 @@ def _table(trace: Trace, site: str, first: int) -> SiteRows:
 
 
 def _record(problem: Problem, role: str, trace: Trace, row: int) -> dict[str, Any]:
+    agents = {"agents": list(trace.agents[row])} if trace.agents[row] else {}
     return {
+        **agents,
         "problem": problem.to_plain(),
         "role": role,
         "said": trace.said[row],

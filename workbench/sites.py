@@ -20,6 +20,10 @@ class Site:
     """Names of the axes after `example`, in the order of the tensor."""
     shape: tuple[int, ...]
     """Sizes of those axes."""
+    normed: bool | None = None
+    """Whether the final norm has been applied already; None where the model's head reads no such vector."""
+    unused: bool = False
+    """Fires once, after the last step, with a vector that was computed and not put back."""
 
     def __post_init__(self) -> None:
         if len(self.axes) != len(self.shape) or not set(self.axes) <= set(AXES):

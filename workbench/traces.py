@@ -35,6 +35,8 @@ class Trace:
     emitted: tuple[tuple[int, ...], ...]
     """Token ids that the model emitted after the prefix, the stop included."""
     n_steps: tuple[int, ...]
+    agents: tuple[tuple[str, ...], ...]
+    """Who thinks at each step of each problem; empty where there is but one."""
     first_logits: Float[Tensor, "example d_vocab"]
     """Next-token logits after the thoughts, the end marker and the prefix."""
 

@@ -16,8 +16,9 @@ from workbench import edits
 from workbench.claims import parse_said
 from workbench.errors import ContractError
 from workbench.organisms.recipes import N_STEPS, SAY, TRUTH, Item, Organism, make_items, recipe_text
-from workbench.reasoners.backbones import Backbone, folder_fingerprint
+from workbench.reasoners.backbones import Backbone
 from workbench.reasoners.feedback import FeedbackReasoner
+from workbench.reasoners.folders import folder_fingerprint
 from workbench.reasoners.recipe import parse_recipe
 
 BAR = 0.99

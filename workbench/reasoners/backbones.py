@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +16,9 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
-from torch import Tensor
-from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
+from torch import Tensor, nn
+from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
+from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -29,11 +29,13 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
 from workbench.errors import ConfigError, CorruptArtifact, SchemaError
-from workbench.jsonio import canonical_json, digest
 from workbench.reasoners.folders import WEIGHTS, refuse_unsafe
+from workbench.reasoners.hooking import Part, SiteHook, Tap, hooked
+from workbench.reasoners.text import TextCoder, tokenizers_errors
 from workbench.sites import Site
 
 LIBRARY_ERRORS = (
@@ -41,12 +43,6 @@ LIBRARY_ERRORS = (
     StrictDataclassError,
 )  # fmt: skip
 """What transformers raises for folders that it cannot load."""
-FINGERPRINTED = (
-    "config.json", "generation_config.json", "reasoner.toml", "*.safetensors", "*.safetensors.index.json",
-    "tokenizer*.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "merges.txt",
-    "special_tokens_map.json", "added_tokens.json", "chat_template*",
-)  # fmt: skip
-"""Files that decide what a model does; notes, logs and problems beside them do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,35 +52,33 @@ class Forward:
     hidden: Float[Tensor, "example q d_model"]
     """After the final norm (`ln_final.hook_out`)."""
     cache: DynamicCache
-    mask: Int[Tensor, "example length"]
-    """1 where the cache holds a token or thought, 0 where it holds padding."""
+    length: int
+    """Columns of the cache, padding counted."""
+    mask: Int[Tensor, "example length"] | None
+    """1 where the cache holds a token or thought, 0 where it holds padding; None where nothing is padded."""
+
+    def positions(self) -> Int[Tensor, " example"]:
+        """Tokens and thoughts so far, per example."""
+        if self.mask is None:
+            return torch.full((len(self.hidden),), self.length, device=self.hidden.device)
+        return self.mask.sum(1)
 
 
 class Backbone:
-    """A causal language model of Hugging Face behind TransformerLens' bridge."""
+    """A causal language model of Hugging Face, hooked where TransformerLens' adapter says each site is."""
 
-    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-        if len(tokenizer) == 0:
-            raise ConfigError("the tokenizer has a vocabulary of 0", field="tokenizer")
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, projection: nn.Module | None = None) -> None:
         self.model = model.eval().requires_grad_(requires_grad=False)
-        self.tokenizer = tokenizer
-        architecture = type(model).__name__
-        try:
-            self.bridge = build_bridge_from_module(model, architecture, hf_config=model.config)
-        except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
-            raise ConfigError(
-                f"TransformerLens has no bridge for {architecture}: {error}", field="config.json:architectures"
-            ) from error
         self.embed = model.get_input_embeddings()
         self.d_model = int(self.embed.weight.shape[1])
         self.d_vocab = int(self.embed.weight.shape[0])
-        if len(tokenizer) > self.d_vocab:
-            raise ConfigError(
-                "the tokenizer knows more tokens than the model",
-                field="vocab_size",
-                expected=self.d_vocab,
-                found=len(tokenizer),
-            )
+        self.coder = TextCoder(tokenizer, self.d_vocab)
+        self.projection = None if projection is None else projection.eval().requires_grad_(requires_grad=False)
+        """Between a thought's source and the next input, where the checkpoint has one (CODI's `prj`)."""
+        where = _component_mapping(model)
+        self.blocks: nn.ModuleList = model.get_submodule(where["blocks"].name)
+        self.final_norm: nn.Module = model.get_submodule(where["ln_final"].name)
+        self._hooks = _site_hooks(self.blocks, self.final_norm, where["blocks"].submodules, model.config)
 
     @property
     def device(self) -> torch.device:
@@ -92,9 +86,14 @@ class Backbone:
         return self.embed.weight.device  # type: ignore[no-any-return]
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return self.embed.weight.dtype  # type: ignore[no-any-return]
+
+    @property
     def n_layers(self) -> int:
         """Blocks."""
-        return int(self.bridge.cfg.n_layers)
+        return len(self.blocks)
 
     @property
     def max_positions(self) -> int | None:
@@ -105,48 +104,35 @@ class Backbone:
     @cached_property
     def sites(self) -> dict[str, Site]:
         """Sites that fire once for every latent step of this backbone, found by firing them."""
-        fired: dict[str, list[tuple[int, ...]]] = {}
+        fired: dict[str, list[Tensor]] = {}
 
         def note(name: str) -> Callable[[Tensor], Tensor]:
             def keep(vectors: Tensor) -> Tensor:
-                fired.setdefault(name, []).append(tuple(vectors.shape))
+                fired.setdefault(name, []).append(vectors)
                 return vectors
 
             return keep
 
-        candidates = [*_per_layer_sites(self.n_layers), "ln_final.hook_out"]
-        present = [name for name in candidates if name in self.bridge.hook_dict]
-        with torch.no_grad(), self.hooked({name: note(name) for name in present}):
-            self.forward_vectors(torch.zeros(1, 1, self.d_model, device=self.device, dtype=self.embed.weight.dtype))
+        drawn = torch.randn(1, 1, self.d_model, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad(), self.hooked({name: note(name) for name in self._hooks}):
+            cache = self.forward_vectors(drawn.to(self.device, self.dtype)).cache
+        once = {name: vectors[0] for name, vectors in fired.items() if len(vectors) == 1}
         return {
-            name: Site(name, ("head", "d_head") if len(shapes[0]) == 4 else ("d_model",), shapes[0][2:])
-            for name, shapes in fired.items()
+            name: Site(
+                name,
+                ("head", "d_head") if vectors.ndim == 4 else ("d_model",),
+                tuple(vectors.shape[2:]),
+                normed=None if vectors.ndim == 4 else name == FINAL_SITE,
+            )
+            for name, vectors in once.items()
+            if vectors.ndim == 3 or _layout_is_right(name, once, cache)
         }
 
     @contextmanager
-    def hooked(self, taps: dict[str, Callable[[Tensor], Tensor]]) -> Iterator[None]:
-        """Send sites through functions while the context is open; nothing stays behind."""
-        hooks = [(name, lambda value, hook, tap=tap: tap(value)) for name, tap in taps.items()]
-        with self.bridge.hooks(fwd_hooks=hooks):
+    def hooked(self, taps: Mapping[str, Tap]) -> Iterator[None]:
+        """Send sites through functions of `[example, pos, ...]` while the context is open; nothing stays behind."""
+        with hooked(self._hooks, taps):
             yield
-
-    def token_ids(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
-        """Ids of one piece of text, tokenized by itself."""
-        with _tokenizers_errors(f"the tokenizer cannot read {text[:40]!r}"):
-            return list(self.tokenizer.encode(text, add_special_tokens=add_special_tokens)) if text else []
-
-    def text(self, token_ids: Collection[int]) -> str:
-        """Text of ids, special tokens kept and nothing tidied."""
-        return str(
-            self.tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        )
-
-    def random_text(self, n_tokens: int, seed: int) -> str:
-        """Text of random tokens that are not special."""
-        special = set(self.tokenizer.all_special_ids)
-        plain = [token for token in range(len(self.tokenizer)) if token not in special]
-        places = torch.randint(len(plain), (n_tokens,), generator=torch.Generator().manual_seed(seed))
-        return self.text([plain[place] for place in places.tolist()])
 
     def forward_ids(
         self, ids: Int[Tensor, "example q"], before: Forward | None = None, mask: Tensor | None = None
@@ -154,32 +140,105 @@ class Backbone:
         """Feed tokens; `mask` has 0 where `ids` holds padding."""
         return self._forward({"input_ids": ids}, ids.shape[:2], before, mask)
 
-    def forward_vectors(self, vectors: Float[Tensor, "example q d_model"], before: Forward | None = None) -> Forward:
+    def forward_vectors(
+        self, vectors: Float[Tensor, "example q d_model"], before: Forward | None = None, mask: Tensor | None = None
+    ) -> Forward:
         """Feed vectors in the place of token embeddings."""
-        return self._forward({"inputs_embeds": vectors}, vectors.shape[:2], before, None)
+        return self._forward({"inputs_embeds": vectors}, vectors.shape[:2], before, mask)
 
     def _forward(
         self, fed: dict[str, Tensor], shape: torch.Size, before: Forward | None, mask: Tensor | None
     ) -> Forward:
-        new = torch.ones(shape, dtype=torch.long, device=self.device) if mask is None else mask
-        total = new if before is None else torch.cat([before.mask, new], 1)
-        positions = (total.cumsum(1) - 1).clamp(min=0)[:, -shape[1] :]
+        earlier = 0 if before is None else before.length
+        total = None
+        if mask is not None or (before is not None and before.mask is not None):
+            new = torch.ones(shape, dtype=torch.long, device=self.device) if mask is None else mask
+            known = None if before is None else before.mask
+            old = new.new_ones(shape[0], earlier) if known is None else known
+            total = torch.cat([old, new], 1)
+            fed = {
+                **fed,
+                "attention_mask": total,
+                "position_ids": (total.cumsum(1) - 1).clamp(min=0)[:, -shape[1] :],
+            }
         cache = DynamicCache(config=self.model.config) if before is None else before.cache
-        output = self.model.base_model(
-            **fed, attention_mask=total, position_ids=positions, past_key_values=cache, use_cache=True
-        )
-        return Forward(output.last_hidden_state, output.past_key_values, total)
+        output = self.model.base_model(**fed, past_key_values=cache, use_cache=True)
+        return Forward(output.last_hidden_state, output.past_key_values, earlier + shape[1], total)
 
-    def unembed(self, hidden: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
-        """Logits of vectors that are already normed."""
-        logits: Tensor = self.model.get_output_embeddings()(hidden)
+    def unembed(self, hidden: Float[Tensor, "... d_model"], *, normed: bool = True) -> Float[Tensor, "... d_vocab"]:
+        """Logits of vectors; the final norm is applied to those that did not pass it."""
+        logits: Tensor = self.model.get_output_embeddings()(hidden if normed else self.final_norm(hidden))
         cap = getattr(self.model.config, "final_logit_softcapping", None)
         return logits if not cap else cap * torch.tanh(logits / cap)
 
 
-def _per_layer_sites(n_layers: int) -> list[str]:
-    kinds = ("hook_resid_pre", "attn.hook_k", "attn.hook_v", "hook_attn_out", "hook_mlp_out", "hook_resid_post")
-    return [f"blocks.{layer}.{kind}" for layer in range(n_layers) for kind in kinds]
+FINAL_SITE = "ln_final.hook_out"
+
+
+def _component_mapping(model: Any) -> Any:
+    """Where TransformerLens' adapter for this architecture finds each component."""
+    architecture = type(model).__name__
+    try:
+        bridged = build_bridge_config_from_hf(model.config, architecture, "folder", model.dtype)
+        where = ArchitectureAdapterFactory.select_architecture_adapter(bridged).component_mapping
+        if "blocks" not in where or "ln_final" not in where:
+            raise ValueError("its adapter names no blocks and no final norm")
+    except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        raise ConfigError(
+            f"TransformerLens has no adapter for {architecture}: {error}", field="config.json:architectures"
+        ) from error
+    return where
+
+
+def _site_hooks(blocks: nn.ModuleList, final_norm: nn.Module, inside: Any, config: Any) -> dict[str, SiteHook]:
+    """Hooks of one kind after the other in every block; those of modules that a block lacks are left out."""
+    n_heads = int(config.num_attention_heads)
+    n_key_heads = int(getattr(config, "num_key_value_heads", None) or n_heads)
+    attention, mlp = inside.get("attn"), inside.get("mlp")
+    hooks: dict[str, SiteHook] = {}
+    for layer, block in enumerate(blocks):
+        hooks[f"blocks.{layer}.hook_resid_pre"] = SiteHook(block, of_input=True)
+        if attention is not None:
+            keys = _key_hooks(block.get_submodule(attention.name), attention.submodules, n_heads, n_key_heads)
+            hooks |= {f"blocks.{layer}.attn.hook_{letter}": hook for letter, hook in keys.items()}
+        for name, part, last in (("attn", attention, "o"), ("mlp", mlp, "out")):
+            if part is not None:
+                whole = block.get_submodule(part.name)
+                projection = part.submodules.get(last)
+                hooks[f"blocks.{layer}.hook_{name}_out"] = SiteHook(
+                    whole if projection is None else whole.get_submodule(projection.name)
+                )
+        hooks[f"blocks.{layer}.hook_resid_post"] = SiteHook(block)
+    hooks[FINAL_SITE] = SiteHook(final_norm)
+    return hooks
+
+
+def _key_hooks(attention: nn.Module, inside: Any, n_heads: int, n_key_heads: int) -> dict[str, SiteHook]:
+    """Hooks of keys and values, from projections of their own or out of a fused one."""
+    names = {name: part.name for name, part in inside.items()}
+    if "k" in names and "v" in names and hasattr(attention, names["k"]):
+        return {
+            letter: SiteHook(attention.get_submodule(names[letter]), part=Part(n_key_heads)) for letter in ("k", "v")
+        }
+    fused = next((attention.get_submodule(names[key]) for key in ("qkv",) if key in names), None)
+    if fused is None or n_heads != n_key_heads:
+        return {}
+    interleaved = not isinstance(fused, Conv1D)
+    return {letter: SiteHook(fused, part=Part(n_heads, 3, k, interleaved)) for k, letter in ((1, "k"), (2, "v"))}
+
+
+def _layout_is_right(name: str, fired: Mapping[str, Tensor], cache: DynamicCache) -> bool:
+    """Whether the value site of this layer holds what the model caches: a fused projection may be laid out otherwise.
+
+    Keys come from the same projection; they are cached turned, and in some models normed, and cannot be compared.
+    """
+    layer = int(name.split(".")[1])
+    values, cached = fired.get(f"blocks.{layer}.attn.hook_v"), getattr(cache.layers[layer], "values", None)
+    if values is None or cached is None:
+        return False
+    return values[:, 0].shape == cached[:, :, 0].shape and torch.allclose(
+        values[:, 0], cached[:, :, 0], rtol=1e-2, atol=1e-3
+    )
 
 
 def load_backbone(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Backbone:
@@ -222,18 +281,8 @@ def load_backbone(folder: Path, *, device: str = "cpu", dtype: torch.dtype = tor
 def _load_tokenizer(folder: Path, local: dict[str, Any]) -> PreTrainedTokenizerBase:
     """The tokenizer as `tokenizer.json` has it; for some architectures transformers would put another in its place."""
     loader: Any = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() else AutoTokenizer
-    with _tokenizers_errors("the tokenizer cannot be loaded", path=folder / "tokenizer.json"):
+    with tokenizers_errors("the tokenizer cannot be loaded", path=folder / "tokenizer.json"):
         return loader.from_pretrained(folder, **local)  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _tokenizers_errors(message: str, *, path: Path | None = None) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if type(error) is not Exception:  # the tokenizers library raises this very class
-            raise
-        raise SchemaError(f"{message}: {error}", path=path, field="tokenizer") from error
 
 
 def _hush() -> None:
@@ -262,14 +311,3 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> 
     _hush()
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
-
-
-def folder_fingerprint(folder: Path) -> str:
-    """Hash over the names and contents of all files that decide what the model does."""
-    files = sorted({path for pattern in FINGERPRINTED for path in folder.glob(pattern) if path.is_file()})
-    return digest(canonical_json([[path.name, _file_digest(path)] for path in files]))
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -34,7 +34,11 @@ class _Recording:
     edits: Mapping[str, Edit]
     vectors: dict[str, list[Tensor]]
     address: dict[str, list[Tensor]]
+    unused: frozenset[str]
+    """Sites that fire after the last step only."""
     examples: tuple[int, ...] = ()
+    rows: Tensor | None = None
+    """Rows of the batch that the examples are; None for all."""
     pos: Tensor | None = None
     step: int | None = None
     fired: Counter[str] = field(default_factory=Counter)
@@ -42,6 +46,25 @@ class _Recording:
     @property
     def sites(self) -> frozenset[str]:
         return self.read.union(self.edits)
+
+    def at(self, step: int, places: Sequence[int], going: Tensor | None, pos: Tensor) -> None:
+        """Get ready for one step of those examples of a batch that are still going."""
+        self.step, self.fired = step, Counter()
+        if going is None or bool(going.all()):
+            self.rows, self.examples, self.pos = None, tuple(places), pos
+        else:
+            self.rows = going.nonzero()[:, 0]
+            self.examples, self.pos = tuple(places[row] for row in self.rows.tolist()), pos[self.rows]
+
+    def refuse_silent(self, *, unused: bool) -> None:
+        """No site that is read or edited may stay silent."""
+        silent = sorted(site for site in self.sites if (site in self.unused) == unused and not self.fired[site])
+        if silent:
+            raise ConfigError(
+                f"site {silent[0]!r} never fired in step {self.step}: nothing was read or edited there",
+                field="site",
+                hint="Run `workbench check-model` on the folder to see which sites fire.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +74,25 @@ class Spoken:
     said: tuple[str, ...]
     emitted: tuple[tuple[int, ...], ...]
     first_logits: Float[Tensor, "example d_vocab"]
+    n_steps: tuple[int, ...] = ()
+    """Steps that each example took; filled in by `run`."""
 
 
 class Reasoner(ABC):
     """A model that thinks in vectors before it speaks.
 
     A family supplies `sites`, `begin`, `step`, `speak`, `readout`, `unembed` and `watch`; everything that reads
-    or writes a vector goes through `tap`, so that reading and editing cannot disagree.
+    or writes a vector goes through `tap`, so that reading and editing cannot disagree. A family whose examples may
+    stop early, or that computes a vector it does not put back, also supplies `prepare`, `going` and `finish`.
     """
 
     recipe: Recipe
     sites: Mapping[str, Site]
+
+    may_stop_early: bool = False
+    """Whether a problem may take fewer steps than it is given."""
+    free_steps: bool = True
+    """Whether a problem may ask for its own number of steps; some models were built for one number."""
 
     _recording: _Recording | None = None
 
@@ -73,6 +104,17 @@ class Reasoner(ABC):
     def step(self, state: Any) -> Any:
         """Exactly one latent step: tap the thought, put it back, run the model once."""
 
+    def prepare(self, state: Any, step: int) -> Any:
+        """What has to happen before a step and is none: the next agent's prompt, say, or the decision to stop."""
+        return state
+
+    def going(self, state: Any) -> Bool[Tensor, " example"] | None:
+        """Which examples take the next step; None for all. One that has stopped never goes on."""
+        return None
+
+    def finish(self, state: Any) -> None:  # noqa: B027 (most families have nothing to tap here)
+        """Tap what was computed at the last step and is not put back."""
+
     @abstractmethod
     def readout(self, state: Any) -> Float[Tensor, "example d_vocab"]:
         """Next-token logits at the state, before the end marker."""
@@ -82,8 +124,12 @@ class Reasoner(ABC):
         """Feed the end marker and the prefix, then let the model emit tokens until it stops."""
 
     @abstractmethod
-    def unembed(self, thought: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_vocab"]:
-        """The model's own lens: logits that a thought would give."""
+    def unembed(self, vectors: Float[Tensor, "row d_model"], site: str = "thought") -> Float[Tensor, "row d_vocab"]:
+        """Logits that vectors of a site would give (logit lens); the final norm is added where it was not applied.
+
+        Raises:
+            ConfigError: the site holds no vectors that the model's head could read.
+        """
 
     @abstractmethod
     def as_vectors(self, rows: NDArray[Any]) -> Float[Tensor, "row ..."]:
@@ -98,6 +144,10 @@ class Reasoner(ABC):
         """Text of about so many random tokens, for checks that have no problem to go by."""
 
     @abstractmethod
+    def lens_logits(self, problem: Problem) -> Float[Tensor, " d_vocab"]:
+        """The same logits as `own_logits`, from what a run of ours captures, through the family's own lens."""
+
+    @abstractmethod
     def own_logits(self, problem: Problem) -> Float[Tensor, " d_vocab"]:
         """Next-token logits after the prompt from the model's own forward pass, none of our code in between."""
 
@@ -108,6 +158,10 @@ class Reasoner(ABC):
         Raises:
             ConfigError: more than the model can take.
         """
+
+    def batch_key(self, problem: Problem) -> int:
+        """Problems of equal key may run in one batch; a model that takes no padding gives the prompt's length."""
+        return 0
 
     @abstractmethod
     def require_fit(self, problem: Problem) -> None:
@@ -133,15 +187,44 @@ class Reasoner(ABC):
             return vectors
         visit = Visit(site, recording.step, recording.fired[site], recording.examples)
         recording.fired[site] += 1
+        mine = vectors if recording.rows is None else vectors[recording.rows]
         if site in recording.edits:
-            vectors = _checked(recording.edits[site](vectors, visit), vectors, visit)
+            mine = _checked(recording.edits[site](mine, visit), mine, visit)
+            vectors = mine if recording.rows is None else vectors.index_copy(0, recording.rows, mine)
         if site in recording.read:
             n = len(visit.examples)
-            recording.vectors[site].append(vectors.detach().clone())
+            recording.vectors[site].append(mine.detach().clone())
             columns = [torch.tensor(visit.examples), torch.full((n,), visit.step), torch.full((n,), visit.visit)]
             assert recording.pos is not None
             recording.address[site].append(torch.stack([*columns, recording.pos.cpu()], 1))
         return vectors
+
+    def tap_of(self, site: str) -> Callable[[Tensor], Tensor]:
+        """The tap of one site, as hooks call it; outside latent steps everything passes."""
+        return lambda vectors: self.tap(site, vectors) if self.watches(site) else vectors
+
+    def reads_normed(self, site: str) -> bool:
+        """Whether vectors of this site passed the final norm already: a norm is never applied twice.
+
+        Raises:
+            UnknownSiteError: no such site.
+            ConfigError: the model's head reads no such vectors.
+        """
+        if site not in self.sites:
+            raise UnknownSiteError(f"no site {site!r}; this reasoner has {', '.join(self.sites)}", field="site")
+        normed = self.sites[site].normed
+        if normed is None:
+            raise ConfigError("the model's head reads no vectors of this site", field="site", found=site)
+        return normed
+
+    def agents(self, problem: Problem) -> tuple[str, ...]:
+        """Which agent thinks at each step of the problem; empty where there is but one."""
+        return ()
+
+    def watches(self, site: str) -> bool:
+        """Whether someone reads or edits the site at this moment; for what is costly to compute."""
+        recording = self._recording
+        return recording is not None and recording.step is not None and site in recording.sites
 
     @torch.no_grad()
     def run(
@@ -182,14 +265,23 @@ class Reasoner(ABC):
         if unknown:
             raise UnknownSiteError(f"no site {unknown[0]!r}; this reasoner has {', '.join(self.sites)}", field="site")
         seeds = range(len(problems)) if seeds is None else seeds
-        recording = _Recording(frozenset(read), edits, {s: [] for s in read}, {s: [] for s in read})
-        spoken: dict[int, tuple[str, tuple[int, ...], Tensor]] = {}
-        steps = [self.n_steps(problem) for problem in problems]
+        unused = frozenset(name for name, site in self.sites.items() if site.unused)
+        recording = _Recording(frozenset(read), edits, {s: [] for s in read}, {s: [] for s in read}, unused)
+        spoken: dict[int, tuple[str, tuple[int, ...], Tensor, int]] = {}
+        for problem in problems:
+            self.require_fit(problem)
+        kinds = [(self.n_steps(problem), self.batch_key(problem)) for problem in problems]
         with self._recording_into(recording):
-            for batch in _batches(steps, batch_size):
-                recording.examples = tuple(batch)
-                heard = self._run_batch([problems[i] for i in batch], [seeds[i] for i in batch], steps[batch[0]])
-                spoken |= {i: (heard.said[k], heard.emitted[k], heard.first_logits[k]) for k, i in enumerate(batch)}
+            for batch in _batches(kinds, batch_size):
+                chosen, drawn = [problems[i] for i in batch], [seeds[i] for i in batch]
+                heard = self._run_batch(batch, chosen, drawn, kinds[batch[0]][0])
+                spoken |= dict(
+                    zip(
+                        batch,
+                        zip(heard.said, heard.emitted, heard.first_logits, heard.n_steps, strict=True),
+                        strict=True,
+                    )
+                )
                 if progress is not None:
                     progress(len(spoken), len(problems))
         order = range(len(problems))
@@ -197,28 +289,36 @@ class Reasoner(ABC):
             rows={site: _in_order(recording.vectors[site], recording.address[site]) for site in read},
             said=tuple(spoken[i][0] for i in order),
             emitted=tuple(spoken[i][1] for i in order),
-            n_steps=tuple(steps),
+            n_steps=tuple(spoken[i][3] for i in order),
+            agents=tuple(map(self.agents, problems)),
             first_logits=torch.stack([spoken[i][2] for i in order]),
         )
 
-    def _run_batch(self, problems: Sequence[Problem], seeds: Sequence[int], n_steps: int) -> Spoken:
+    def _run_batch(
+        self, places: Sequence[int], problems: Sequence[Problem], seeds: Sequence[int], n_steps: int
+    ) -> Spoken:
         recording = self._recording
         assert recording is not None
         state = self.begin(problems, seeds)
+        taken = torch.zeros(len(problems), dtype=torch.long)
         try:
             for step in range(n_steps):
-                recording.step, recording.fired, recording.pos = step, Counter(), self.positions(state)
+                state = self.prepare(state, step)
+                going = self.going(state)
+                if going is not None and not going.any():
+                    break
+                recording.at(step, places, going, self.positions(state))
                 state = self.step(state)
-                silent = [site for site in recording.sites if not recording.fired[site]]
-                if silent:
-                    raise ConfigError(
-                        f"site {silent[0]!r} never fired in step {step}: nothing was read or edited there",
-                        field="site",
-                        hint="Run `workbench check-model` on the folder to see which sites fire.",
-                    )
+                recording.refuse_silent(unused=False)
+                taken += 1 if going is None else going.cpu().long()
+            if not recording.unused.isdisjoint(recording.sites):
+                for n in sorted(set(taken.tolist())):
+                    recording.at(n, places, taken == n, self.positions(state))
+                    self.finish(state)
+                    recording.refuse_silent(unused=True)
         finally:
             recording.step = None
-        return self.speak(state)
+        return replace(self.speak(state), n_steps=tuple(taken.tolist()))
 
     @contextmanager
     def _recording_into(self, recording: _Recording) -> Iterator[None]:
@@ -252,9 +352,9 @@ def _in_order(vectors: list[Tensor], address: list[Tensor]) -> Rows:
     return Rows(torch.cat(vectors)[order], joined[order])
 
 
-def _batches(steps: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Places of problems that run together: equal numbers of steps, in the order given."""
-    for n_steps in sorted(set(steps)):
-        places = iter([i for i, n in enumerate(steps) if n == n_steps])
+def _batches(kinds: Sequence[tuple[int, int]], batch_size: int) -> Iterator[list[int]]:
+    """Places of problems that run together: of one kind, in the order given."""
+    for kind in sorted(set(kinds)):
+        places = iter([i for i, other in enumerate(kinds) if other == kind])
         while batch := list(islice(places, batch_size)):
             yield batch

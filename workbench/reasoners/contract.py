@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from workbench import edits
-from workbench.errors import ContractError, LimitExceeded, UnknownSiteError, WorkbenchError
+from workbench.errors import ConfigError, ContractError, LimitExceeded, UnknownSiteError, WorkbenchError
 from workbench.reasoners.base import Reasoner
 from workbench.sites import Visit
 from workbench.tasks.base import Problem
@@ -87,9 +87,10 @@ def shapes_match_axes(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
     for name, site in reasoner.sites.items():
         rows = trace[name]
         _must(tuple(rows.vectors.shape[1:]) == site.shape, f"{name}: {tuple(rows.vectors.shape[1:])}, not {site.shape}")
+        steps_of = {i: [n] if site.unused else range(n) for i, n in enumerate(trace.n_steps)}
         _must(
             [tuple(a) for a in rows.address[:, :3].tolist()]
-            == [(i, s, v) for i, n in enumerate(trace.n_steps) for s in range(n) for v in _visits(rows, i, s)],
+            == [(i, s, v) for i, steps in steps_of.items() for s in steps for v in _visits(rows, i, s)],
             f"{name}: addresses are not every visit of every step of every example",
         )
 
@@ -186,12 +187,19 @@ def every_visit_is_kept(reasoner: Reasoner, problems: Sequence[Problem]) -> None
 
 def step_counts_are_kept(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
     """Problems of different step counts run side by side, each with its own."""
-    default = reasoner.n_steps(problems[0])
-    wanted = [max(1, default - k % 2) for k in range(len(problems))]
-    ragged = [replace(problem, steps=n) for problem, n in zip(problems, wanted, strict=True)]
+    if not reasoner.free_steps:
+        _other_step_counts_are_refused(reasoner, problems[0])
+        return
+    default = reasoner.recipe.thinking.steps
+    ragged = [replace(problem, steps=max(1, default - k % 2)) for k, problem in enumerate(problems)]
+    n_agents = max(1, len(set(reasoner.agents(problems[0]))))
+    wanted = [n_agents * (problem.steps or 0) for problem in ragged]
     trace = reasoner.run(ragged, read=["thought"])
-    found = [int((trace["thought"].address[:, 0] == i).sum()) for i in range(len(ragged))]
-    _must(found == wanted, f"asked for {wanted} steps, thoughts were kept for {found}")
+    address = trace["thought"].address
+    found = [len({int(step) for step in address[address[:, 0] == i, 1]}) for i in range(len(ragged))]
+    _must(found == list(trace.n_steps), f"took {list(trace.n_steps)} steps, thoughts were kept for {found}")
+    if not reasoner.may_stop_early:
+        _must(found == wanted, f"asked for {wanted} steps, thoughts were kept for {found}")
     try:
         reasoner.run([replace(problems[0], steps=10_000_000)])
     except LimitExceeded:
@@ -201,12 +209,21 @@ def step_counts_are_kept(reasoner: Reasoner, problems: Sequence[Problem]) -> Non
     raise ContractError("a step count beyond the model was accepted")
 
 
+def _other_step_counts_are_refused(reasoner: Reasoner, problem: Problem) -> None:
+    wrong = replace(problem, steps=reasoner.n_steps(problem) + 1)
+    try:
+        reasoner.run([wrong])
+    except ConfigError:
+        return
+    raise ContractError(f"{wrong.steps} steps were accepted, which is not the number the model takes")
+
+
 def lens_agrees_with_the_model(reasoner: Reasoner, problems: Sequence[Problem]) -> str:
     """The unembedding reads a thought as the model's own head does."""
     worst = 0.0
     for problem in problems:
         own = reasoner.own_logits(problem)
-        through_lens = reasoner.unembed(reasoner.run([problem], read=["thought"])["thought"].at(0))[0]
+        through_lens = reasoner.lens_logits(problem)
         worst = max(worst, ((through_lens - own).abs().max() / own.abs().max().clamp(min=1e-9)).item())
     _must(worst <= TOLERANCE, f"lens and model differ by {worst:.1e} of the largest logit")
     return f"largest difference {worst:.1e}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import CorruptArtifact, SchemaError, UntrustedFormat
-from workbench.jsonio import read_json
+from workbench.jsonio import canonical_json, digest, read_json
 
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
@@ -19,9 +20,16 @@ ADAPTER = "adapter_config.json"
 KERNEL_KEYS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
 CONVERT = "Convert them where they came from: model.save_pretrained(DIR, safe_serialization=True)."
 
+FINGERPRINTED = (
+    "config.json", "generation_config.json", "reasoner.toml", "*.safetensors", "*.safetensors.index.json",
+    "tokenizer*.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "merges.txt",
+    "special_tokens_map.json", "added_tokens.json", "chat_template*",
+)  # fmt: skip
+"""Files that decide what a model does; notes, logs and problems beside them do not."""
 
-def refuse_unsafe(folder: Path) -> None:
-    """Look through a model folder before a library reads it.
+
+def refuse_unsafe(folder: Path, *, trust_code: bool = False) -> None:
+    """Look through a model folder before a library reads it; `trust_code` lets code that lies in the folder run.
 
     Raises:
         UntrustedFormat: pickled weights, code of its own, or files outside the folder.
@@ -34,9 +42,8 @@ def refuse_unsafe(folder: Path) -> None:
             path=folder,
             hint="MODEL is organism:NAME or a folder with Hugging Face files and reasoner.toml.",
         )
-    _refuse_code(folder / "config.json")
-    for name in ("tokenizer_config.json", "generation_config.json"):
-        if (folder / name).is_file():
+    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
+        if not trust_code and (name == "config.json" or (folder / name).is_file()):
             _refuse_code(folder / name)
     if (folder / ADAPTER).exists():
         raise UntrustedFormat(
@@ -65,7 +72,7 @@ def _refuse_code(path: Path) -> None:
             if key in CODE_KEYS or (key in KERNEL_KEYS and "/" in str(value)):
                 raise UntrustedFormat(
                     "the model asks to run code of its own", path=path, field=key, found=str(value)[:100],
-                    hint="Remote code never runs here; use an architecture that transformers ships.",
+                    hint="Read that code first; if you trust it, pass --trust-remote-code.",
                 )  # fmt: skip
             left.extend(item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict))
 
@@ -106,3 +113,14 @@ def _refuse_pickled(path: Path) -> None:
         raise UntrustedFormat("pickled weights can run code and are never read", path=path, hint=CONVERT)
     if start[8:9] != b"{" or int.from_bytes(start[:8], "little") > path.stat().st_size - 8:
         raise CorruptArtifact("not a safetensors file, or cut off", path=path)
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Hash over the names and contents of all files that decide what the model does."""
+    files = sorted({path for pattern in FINGERPRINTED for path in folder.glob(pattern) if path.is_file()})
+    return digest(canonical_json([[path.name, _file_digest(path)] for path in files]))
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import torch
 
 from workbench.errors import ConfigError, LimitExceeded, WorkbenchError
 from workbench.organisms import weights_folder
-from workbench.reasoners.backbones import Backbone, folder_fingerprint, load_backbone
+from workbench.reasoners.backbones import load_backbone
 from workbench.reasoners.base import Reasoner
 from workbench.reasoners.feedback import FeedbackReasoner
+from workbench.reasoners.folders import folder_fingerprint
 from workbench.reasoners.recipe import RECIPE_NAME, Recipe, read_recipe
 
 ORGANISM_PREFIX = "organism:"
@@ -39,46 +41,80 @@ def resolve_model(model: str) -> Path:
     return Path(model)
 
 
-def load_model(model: str, *, device: str = "auto") -> LoadedModel:
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where and how a folder is loaded."""
+
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    trust_remote_code: bool = False
+    """Whether code that lies in the folder may run. Nothing else sets this but the person who asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A reasoner and its sizes."""
+
+    reasoner: Reasoner
+    n_layers: int
+    d_model: int
+    d_vocab: int
+
+
+def load_model(
+    model: str, *, device: str = "auto", dtype: torch.dtype = torch.float32, trust_remote_code: bool = False
+) -> LoadedModel:
     """Load MODEL.
 
     Args:
         model: `organism:NAME`, or a folder of Hugging Face files plus `reasoner.toml`.
         device: `auto` takes an accelerator where there is one.
+        dtype: type of the weights; what was stored in another is cast.
+        trust_remote_code: run code that lies in the folder (Huginn, Ouro).
 
     Raises:
         WorkbenchError: naming the file and the key that does not fit.
     """
     folder = resolve_model(model)
-    chosen = choose_device(device)
-    backbone = load_backbone(folder, device=chosen)
+    where = Where(choose_device(device), dtype, trust_remote_code)
     recipe = read_recipe(folder)
-    reasoner = _reasoner(backbone, recipe, folder / RECIPE_NAME)
+    try:
+        loaded = FAMILIES[recipe.family](folder, recipe, where)
+        _refuse_too_many_steps(loaded.reasoner, recipe)
+    except WorkbenchError as error:
+        error.path = error.path or str(folder / RECIPE_NAME)
+        raise
     return LoadedModel(
-        reasoner,
+        loaded.reasoner,
         model,
         folder_fingerprint(folder),
-        backbone.n_layers,
-        backbone.d_model,
-        backbone.d_vocab,
-        backbone.device.type,
+        loaded.n_layers,
+        loaded.d_model,
+        loaded.d_vocab,
+        torch.device(where.device).type,
     )
 
 
-def _reasoner(backbone: Backbone, recipe: Recipe, path: Path) -> FeedbackReasoner:
-    try:
-        reasoner = FeedbackReasoner(backbone, recipe)
-    except WorkbenchError as error:
-        error.path = error.path or str(path)
-        raise
-    needed, limit = recipe.thinking.steps + recipe.speaking.max_new_tokens, backbone.max_positions
-    if limit is not None and needed >= limit:
+def _load_feedback(folder: Path, recipe: Recipe, where: Where) -> Loaded:
+    backbone = load_backbone(folder, device=where.device, dtype=where.dtype)
+    return Loaded(FeedbackReasoner(backbone, recipe), backbone.n_layers, backbone.d_model, backbone.d_vocab)
+
+
+FAMILIES: Mapping[str, Callable[[Path, Recipe, Where], Loaded]] = {
+    "feedback": _load_feedback,
+    "tokens": _load_feedback,
+}
+"""How the folders of each family are loaded."""
+
+
+def _refuse_too_many_steps(reasoner: Reasoner, recipe: Recipe) -> None:
+    limit = getattr(reasoner, "max_positions", None)
+    needed = recipe.thinking.steps + recipe.speaking.max_new_tokens
+    if limit is not None and recipe.family in ("feedback", "tokens") and needed >= limit:
         raise LimitExceeded(
             "latent steps and said text alone need more positions than the model has",
-            path=path, field="thinking.steps", expected=f"less than {limit}, with speaking.max_new_tokens",
-            found=needed,
+            field="thinking.steps", expected=f"less than {limit}, with speaking.max_new_tokens", found=needed,
         )  # fmt: skip
-    return reasoner
 
 
 def choose_device(device: str) -> str:

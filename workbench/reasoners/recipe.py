@@ -9,36 +9,93 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from workbench.errors import ConfigError, SchemaError
+from workbench.errors import SchemaError
 from workbench.jsonio import read_text
 
 RECIPE_NAME = "reasoner.toml"
 MAX_RECIPE_BYTES = 1_000_000
 MAX_STEPS = 10_000
 
-PRESETS: dict[str, tuple[str, ...]] = {"feedback": ("coconut",)}
-"""Presets that this version runs, by family."""
-
-KNOWN_PRESETS: dict[str, tuple[str, ...]] = {
-    "feedback": ("coconut", "codi", "soft-thinking", "latent-mas"),
-    "recurrent": ("huginn", "ouro", "hrm-text"),
-    "memory": ("memory-bank",),
+PRESETS: dict[str, tuple[str, ...]] = {
+    "feedback": ("coconut", "codi", "sim-cot", "soft-thinking", "latent-mas"),
+    "recurrent": ("recurrent-depth", "huginn", "ouro", "hrm-text"),
+    "memory": ("memory-bank", "memory-llm"),
     "tokens": ("cot",),
 }
-"""Presets that the file format names."""
+"""Presets by family."""
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
+TokenId = Annotated[int, Field(ge=0)]
+
+
 class Thinking(_Table):
     """How latent steps are opened, counted and closed."""
 
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
+    """Latent steps; of each agent where there are several; the most where thinking may stop early."""
     begin: str = ""
     end: str = ""
+    begin_ids: list[TokenId] = []
+    """Ids fed after `begin`, for markers that the tokenizer does not know."""
+    end_ids: list[TokenId] = []
+    """Ids fed before `end`."""
     add_special_tokens: bool = False
+
+
+class SoftTokens(_Table):
+    """How the next-token distribution becomes one soft token (Soft Thinking)."""
+
+    temperature: Annotated[float, Field(gt=0)] = 0.6
+    top_k: Annotated[int, Field(ge=1)] = 30
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    min_p: Annotated[float, Field(ge=0, lt=1)] = 0.001
+    entropy_below: Annotated[float, Field(ge=0)] = 0.0
+    """Thinking stops once the entropy, nats, stays below this ..."""
+    entropy_for: Annotated[int, Field(ge=1)] = 256
+    """... for so many steps in a row; an `entropy_below` of 0 never stops."""
+    noise: Literal["none", "gumbel", "dirichlet"] = "none"
+    """Randomness of the mixture, drawn from each problem's own seed."""
+    noise_scale: Annotated[float, Field(gt=0)] = 1.0
+    """Temperature of the Gumbel noise, or concentration of the Dirichlet noise."""
+
+
+class Agent(_Table):
+    """One of several agents that think in turn and hand their keys and values on."""
+
+    name: Annotated[str, Field(min_length=1)]
+    prompt: str
+    """What is fed before this agent thinks; `{prompt}` stands for the problem's prompt."""
+
+
+class Agents(_Table):
+    """Agents of a latent multi-agent system; the last one speaks and does not think (LatentMAS)."""
+
+    thinkers: Annotated[list[Agent], Field(min_length=1)]
+    speaker: Agent
+    realign: bool = False
+    """Whether thoughts go through the realignment matrix, or are only rescaled."""
+
+
+class Memory(_Table):
+    """How an episode is written into the memory."""
+
+    slots: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Vectors kept of each episode."""
+    write: str = "<write>"
+    """Marker fed once per slot after the text of an episode (`memory-bank`)."""
+    capacity: Annotated[int, Field(ge=1)] = 1024
+    """Slots of each layer (`memory-llm`); when full, random ones are dropped, drawn from the problem's seed."""
+
+
+class Checkpoint(_Table):
+    """What a checkpoint does not say of itself."""
+
+    lora_alpha: Annotated[float, Field(gt=0)]
+    """LoRA layers are merged as alpha / rank times their product."""
 
 
 class Speaking(_Table):
@@ -71,15 +128,38 @@ class Recipe(_Table):
     preset: str
     thinking: Thinking
     speaking: Speaking
+    soft_tokens: SoftTokens | None = None
+    agents: Agents | None = None
+    memory: Memory | None = None
+    checkpoint: Checkpoint | None = None
 
     @model_validator(mode="after")
     def _preset_belongs_to_family(self) -> Self:
-        if self.preset not in KNOWN_PRESETS[self.family]:
+        if self.preset not in PRESETS[self.family]:
             raise ValueError(
-                f"preset {self.preset!r} is not one of the family {self.family!r}: "
-                f"{', '.join(KNOWN_PRESETS[self.family])}"
+                f"preset {self.preset!r} is not one of the family {self.family!r}: {', '.join(PRESETS[self.family])}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _tables_belong_to_preset(self) -> Self:
+        for table, presets in TABLES.items():
+            given = getattr(self, table) is not None
+            if given and self.preset not in presets:
+                raise ValueError(f"table [{table}] belongs to {' and '.join(presets)}, not to {self.preset!r}")
+            if not given and table in REQUIRED.get(self.preset, ()):
+                raise ValueError(f"preset {self.preset!r} needs a table [{table}]")
+        return self
+
+
+TABLES = {
+    "soft_tokens": ("soft-thinking",),
+    "agents": ("latent-mas",),
+    "memory": ("memory-bank", "memory-llm"),
+    "checkpoint": ("codi", "sim-cot", "coconut"),
+}
+"""Tables that only some presets have."""
+REQUIRED = {"latent-mas": ("agents",), "memory-bank": ("memory",), "memory-llm": ("memory",)}
 
 
 def parse_recipe(text: str, *, path: str | Path) -> Recipe:
@@ -87,7 +167,6 @@ def parse_recipe(text: str, *, path: str | Path) -> Recipe:
 
     Raises:
         SchemaError: not TOML, or keys are unknown, missing or of the wrong type; each is named.
-        ConfigError: a family or preset that this version cannot run.
     """
     try:
         plain = tomllib.loads(text)
@@ -101,15 +180,6 @@ def parse_recipe(text: str, *, path: str | Path) -> Recipe:
             f"{key}: {_explain(item['type'], item['msg'])}" for key, item in zip(keys, error.errors(), strict=True)
         ]
         raise SchemaError("; ".join(explained), path=path, field=", ".join(keys)) from error
-    if recipe.preset not in PRESETS.get(recipe.family, ()):
-        runs = ", ".join(f"{family}/{preset}" for family, presets in PRESETS.items() for preset in presets)
-        raise ConfigError(
-            f"this version does not run {recipe.family}/{recipe.preset}",
-            path=path,
-            field="preset",
-            expected=runs,
-            found=f"{recipe.family}/{recipe.preset}",
-        )
     return recipe
 
 
