@@ -13,7 +13,7 @@ from workbench.organisms import weights_folder
 from workbench.reasoners.backbones import load_backbone
 from workbench.reasoners.base import Reasoner
 from workbench.reasoners.feedback import FeedbackReasoner
-from workbench.reasoners.folders import folder_fingerprint
+from workbench.reasoners.folders import folder_fingerprint, refuse_unsafe
 from workbench.reasoners.recipe import RECIPE_NAME, Recipe, read_recipe
 
 ORGANISM_PREFIX = "organism:"
@@ -77,6 +77,7 @@ def load_model(
     """
     folder = resolve_model(model)
     where = Where(choose_device(device), dtype, trust_remote_code)
+    refuse_unsafe(folder, trust_code=trust_remote_code)
     recipe = read_recipe(folder)
     try:
         loaded = FAMILIES[recipe.family](folder, recipe, where)
