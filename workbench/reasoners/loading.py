@@ -79,12 +79,7 @@ def load_model(
     where = Where(choose_device(device), dtype, trust_remote_code)
     refuse_unsafe(folder, trust_code=trust_remote_code)
     recipe = read_recipe(folder)
-    try:
-        loaded = FAMILIES[recipe.family](folder, recipe, where)
-        _refuse_too_many_steps(loaded.reasoner, recipe)
-    except WorkbenchError as error:
-        error.path = error.path or str(folder / RECIPE_NAME)
-        raise
+    loaded = load_reasoner(folder, recipe, where)
     return LoadedModel(
         loaded.reasoner,
         model,
@@ -94,6 +89,21 @@ def load_model(
         loaded.d_vocab,
         torch.device(where.device).type,
     )
+
+
+def load_reasoner(folder: Path, recipe: Recipe, where: Where) -> Loaded:
+    """The model of a folder, thinking and speaking as this recipe says.
+
+    Raises:
+        WorkbenchError: naming the file and the key that does not fit.
+    """
+    try:
+        loaded = FAMILIES[recipe.family](folder, recipe, where)
+        _refuse_too_many_steps(loaded.reasoner, recipe)
+    except WorkbenchError as error:
+        error.path = error.path or str(folder / RECIPE_NAME)
+        raise
+    return loaded
 
 
 def _load_feedback(folder: Path, recipe: Recipe, where: Where) -> Loaded:
