@@ -23,27 +23,45 @@ def zero() -> Edit:
     return lambda vectors, visit: torch.zeros_like(vectors)
 
 
-def replace(values: Mapping[int, Float[Tensor, "problem ..."]]) -> Edit:
-    """Replace the vectors of a step by the given ones; steps that are not named pass unchanged."""
+Values = Mapping[int, Float[Tensor, "problem ..."]] | Mapping[tuple[int, int], Float[Tensor, "problem ..."]]
+"""Step, or (step, visit) where a site fires more than once in a step -> a vector for every problem."""
+
+
+def _at(values: Values, visit: Visit) -> Tensor | None:
+    found: Mapping[object, Tensor] = dict(values)
+    return found.get((visit.step, visit.visit), found.get(visit.step))
+
+
+def replace(values: Values) -> Edit:
+    """Replace the vectors of a step, or of a visit, by the given ones; others pass unchanged."""
 
     def edit(vectors: Tensor, visit: Visit) -> Tensor:
-        if visit.step not in values:
-            return vectors
-        return values[visit.step][list(visit.examples)].to(vectors)
+        given = _at(values, visit)
+        return vectors if given is None else given[list(visit.examples)].to(vectors)
 
     return edit
 
 
-def move_as_far(
-    values: Mapping[int, Float[Tensor, "problem d_model"]], directions: Float[Tensor, "problem d_model"]
-) -> Edit:
+def replace_visits(values: Mapping[tuple[int, int], Float[Tensor, "problem ..."]]) -> Edit:
+    """Replace the vectors of single visits, named (step, visit); the others pass unchanged."""
+
+    def edit(vectors: Tensor, visit: Visit) -> Tensor:
+        if (visit.step, visit.visit) not in values:
+            return vectors
+        return values[visit.step, visit.visit][list(visit.examples)].to(vectors)
+
+    return edit
+
+
+def move_as_far(values: Values, directions: Float[Tensor, "problem ..."]) -> Edit:
     """Norm-matched placebo of `replace`: go as far as the exchange would, in the given unit directions."""
 
     def edit(vectors: Tensor, visit: Visit) -> Tensor:
-        if visit.step not in values:
+        given = _at(values, visit)
+        if given is None:
             return vectors
         rows = list(visit.examples)
-        distance = (values[visit.step][rows].to(vectors) - vectors).norm(dim=-1, keepdim=True)
+        distance = (given[rows].to(vectors) - vectors).norm(dim=-1, keepdim=True)
         moved: Tensor = vectors + distance * directions[rows].to(vectors)
         return moved
 
@@ -53,3 +71,11 @@ def move_as_far(
 def only_steps(edit: Edit, steps: Collection[int]) -> Edit:
     """Apply an edit at some steps and let the others pass."""
     return lambda vectors, visit: edit(vectors, visit) if visit.step in steps else vectors
+
+
+def only_visits(edit: Edit, visits: Collection[int]) -> Edit:
+    """Apply an edit at some visits of every step and let the others pass.
+
+    In a memory a visit is a slot: `only_steps(only_visits(zero(), [2]), [1])` erases slot 2 of episode 1.
+    """
+    return lambda vectors, visit: edit(vectors, visit) if visit.visit in visits else vectors

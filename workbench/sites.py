@@ -8,6 +8,10 @@ from fnmatch import fnmatchcase
 
 from workbench.errors import UnknownSiteError
 
+ADDRESS = ("example", "step", "visit", "pos")
+"""Columns of an address."""
+MEMORY_ADDRESS = ("example", "episode", "slot", "pos")
+"""The same columns where vectors are written into a memory: a step is an episode, a visit one of its slots."""
 AXES = ("example", "step", "visit", "pos", "layer", "head", "slot", "d_model", "d_head", "d_vocab")
 
 
@@ -24,6 +28,8 @@ class Site:
     """Whether the final norm has been applied already; None where the model's head reads no such vector."""
     unused: bool = False
     """Fires once, after the last step, with a vector that was computed and not put back."""
+    address: tuple[str, ...] = ADDRESS
+    """What the columns of an address are called here."""
 
     def __post_init__(self) -> None:
         if len(self.axes) != len(self.shape) or not set(self.axes) <= set(AXES):
@@ -44,11 +50,21 @@ class Visit:
 
     site: str
     step: int
-    """Latent step, from 0."""
+    """Latent step, from 0; of a memory, the episode."""
     visit: int
-    """How often the site fired in this step before, from 0."""
+    """How often the site fired in this step before, from 0; of a memory, the slot within the episode."""
     examples: tuple[int, ...]
     """Which problems the rows of the tensor belong to: places in the list given to `run`."""
+
+
+def thought_sites(sites: Iterable[str]) -> list[str]:
+    """The thought, and what it was made of."""
+    return [name for name in sites if name == "thought" or name.startswith("thought.")]
+
+
+def channel_sites(sites: Iterable[str]) -> list[str]:
+    """Keys and values: what passes beside the thought."""
+    return [name for name in sites if name.endswith((".attn.hook_k", ".attn.hook_v"))]
 
 
 def choose_sites(patterns: Iterable[str], sites: Mapping[str, Site]) -> list[str]:

@@ -17,12 +17,17 @@ class Rows:
 
     vectors: Float[Tensor, "row ..."]
     address: Int[Tensor, "row 4"]
-    """Columns: example, step, visit, pos."""
+    """Columns: example, step, visit, pos; of a memory, example, episode, slot, pos (`Site.address`)."""
 
     def at(self, step: int, visit: int = 0) -> Float[Tensor, "example ..."]:
-        """Vectors of one step and visit, in the order of the examples that have it."""
+        """Vectors of one step and visit (of a memory: one episode and slot), in the order of their examples."""
         keep = (self.address[:, 1] == step) & (self.address[:, 2] == visit)
         return self.vectors[keep]
+
+    def by_visit(self) -> dict[tuple[int, int], Float[Tensor, "example ..."]]:
+        """(step, visit) -> vectors, in the order of the examples that have it."""
+        pairs = sorted({(step, visit) for step, visit in self.address[:, 1:3].tolist()})
+        return {pair: self.at(*pair) for pair in pairs}
 
 
 @dataclass(frozen=True, slots=True)

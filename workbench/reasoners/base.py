@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -143,6 +143,10 @@ class Reasoner(ABC):
     def random_prompt(self, n_tokens: int, seed: int) -> str:
         """Text of about so many random tokens, for checks that have no problem to go by."""
 
+    def random_problem(self, problem_id: str, n_tokens: int, seed: int) -> Problem:
+        """A problem of about so many random tokens, for checks that have none to go by."""
+        return Problem(id=problem_id, prompt=self.random_prompt(n_tokens, seed))
+
     @abstractmethod
     def lens_logits(self, problem: Problem) -> Float[Tensor, " d_vocab"]:
         """The same logits as `own_logits`, from what a run of ours captures, through the family's own lens."""
@@ -198,6 +202,12 @@ class Reasoner(ABC):
             assert recording.pos is not None
             recording.address[site].append(torch.stack([*columns, recording.pos.cpu()], 1))
         return vectors
+
+    def move_to(self, pos: Int[Tensor, " example"]) -> None:
+        """Say which position, per example, the next visits of this step fill, where a step fills several."""
+        recording = self._recording
+        if recording is not None and recording.step is not None:
+            recording.pos = pos if recording.rows is None else pos[recording.rows]
 
     def tap_of(self, site: str) -> Callable[[Tensor], Tensor]:
         """The tap of one site, as hooks call it; outside latent steps everything passes."""

@@ -31,8 +31,8 @@ class CheckResult:
 
 
 def random_problems(reasoner: Reasoner, n: int = 4, *, seed: int = 0) -> list[Problem]:
-    """Prompts of random words of the model's own vocabulary, each of another length."""
-    return [Problem(id=f"random-{k}", prompt=reasoner.random_prompt(3 + 2 * k, seed + k)) for k in range(n)]
+    """Problems of random words of the model's own vocabulary, each of another length."""
+    return [reasoner.random_problem(f"random-{k}", 3 + 2 * k, seed + k) for k in range(n)]
 
 
 def check_reasoner(reasoner: Reasoner, problems: Sequence[Problem]) -> list[CheckResult]:
@@ -115,10 +115,9 @@ def read_after_edit(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
 def self_patch_is_identity(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
     """Patching a run with its own vectors is the identity."""
     plain = reasoner.run(problems, read=list(reasoner.sites))
-    steps = range(max(plain.n_steps))
     same_length = len(set(plain.n_steps)) == 1
     for site in reasoner.sites if same_length else []:
-        own = edits.replace({step: plain[site].at(step) for step in steps})
+        own = edits.replace_visits(plain[site].by_visit())
         patched = reasoner.run(problems, edits={site: own})
         _must(
             torch.allclose(plain.first_logits, patched.first_logits, atol=1e-6, rtol=1e-5),
