@@ -42,17 +42,6 @@ def replace(values: Values) -> Edit:
     return edit
 
 
-def replace_visits(values: Mapping[tuple[int, int], Float[Tensor, "problem ..."]]) -> Edit:
-    """Replace the vectors of single visits, named (step, visit); the others pass unchanged."""
-
-    def edit(vectors: Tensor, visit: Visit) -> Tensor:
-        if (visit.step, visit.visit) not in values:
-            return vectors
-        return values[visit.step, visit.visit][list(visit.examples)].to(vectors)
-
-    return edit
-
-
 def move_as_far(values: Values, directions: Float[Tensor, "problem ..."]) -> Edit:
     """Norm-matched placebo of `replace`: go as far as the exchange would, in the given unit directions."""
 

@@ -117,7 +117,7 @@ def self_patch_is_identity(reasoner: Reasoner, problems: Sequence[Problem]) -> N
     plain = reasoner.run(problems, read=list(reasoner.sites))
     same_length = len(set(plain.n_steps)) == 1
     for site in reasoner.sites if same_length else []:
-        own = edits.replace_visits(plain[site].by_visit())
+        own = edits.replace(plain[site].by_visit())
         patched = reasoner.run(problems, edits={site: own})
         _must(
             torch.allclose(plain.first_logits, patched.first_logits, atol=1e-6, rtol=1e-5),
