@@ -12,7 +12,7 @@ from conftest import ROOT, write_model
 from store_factory import contents
 
 from workbench import interrupts
-from workbench.capture import CHANNEL_SITES, capture, seed_of
+from workbench.capture import capture, seed_of
 from workbench.errors import ConfigError, InsufficientData, Interrupted, LimitExceeded, UnknownSiteError
 from workbench.reasoners.feedback import FeedbackReasoner
 from workbench.reasoners.loading import load_model
@@ -65,8 +65,7 @@ def test_addresses_and_records_belong_to_the_problems(tmp_path, loaded):
 def test_the_channel_is_kept_unless_one_says_otherwise(tmp_path, loaded):
     store = capture(loaded, PROBLEMS[:2], tmp_path / "run")
     assert sorted(store.sites) == ["blocks.0.attn.hook_k", "blocks.0.attn.hook_v", "blocks.1.attn.hook_k",
-                                   "blocks.1.attn.hook_v", "thought"]  # fmt: skip
-    assert len(CHANNEL_SITES) == 2
+                                   "blocks.1.attn.hook_v", "thought", "thought.unused"]  # fmt: skip
 
 
 def test_progress_tells_every_shard(tmp_path, loaded):
@@ -239,8 +238,7 @@ def test_a_child_that_is_stopped_resumes_to_equal_bytes(tmp_path, monkeypatch, n
     assert 1 <= kept < 13
     assert not (tmp_path / "run" / "manifest.json").exists()
     model = load_model(str(folder), device="cpu")
-    sites = ["thought", *CHANNEL_SITES]
-    resumed = capture(model, problems, tmp_path / "run", sites=sites)
-    whole = capture(model, problems, tmp_path / "whole", sites=sites)
+    resumed = capture(model, problems, tmp_path / "run")
+    whole = capture(model, problems, tmp_path / "whole")
     assert resumed.root == whole.root
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")

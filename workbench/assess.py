@@ -24,6 +24,7 @@ from workbench.reports.records import (
     ProblemStep,
     StepSummary,
 )
+from workbench.tasks.base import shown_prompt
 
 N_CANDIDATES = 5
 Floats = NDArray[np.float64]
@@ -84,7 +85,7 @@ class Case:
     honest: Sequence[Compared]
     """Held-out honest problems, one of each group: problems of a group are not independent."""
     audited: Sequence[Compared]
-    sources: Mapping[int, Mapping[str, object]]
+    sources: Mapping[int, Mapping[str, Any]]
     """Example -> the problem as it was given."""
     fits: Sequence[StepFit]
     causal: Causal
@@ -210,7 +211,7 @@ def _record(
         id=str(source["id"]),
         group=str(source["group"]),
         condition=None if source.get("condition") is None else str(source["condition"]),
-        prompt=str(source["prompt"]),
+        prompt=shown_prompt(source),
         said=one.said.text,
         answer=one.said.answer,
         claims=list(one.said.claims),

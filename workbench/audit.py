@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.assess import Case, Causal, causal_records, problem_records, step_summaries
-from workbench.capture import DEFAULT_SITES, FINGERPRINTED, SHARD_PROBLEMS, capture
+from workbench.capture import FINGERPRINTED, SHARD_PROBLEMS, capture
 from workbench.divergence import step_at
 from workbench.errors import ConfigError, InsufficientData, LeakageError
 from workbench.evidence import (
@@ -22,7 +22,6 @@ from workbench.evidence import (
     compare_problems,
     examples_of,
     labelled_steps,
-    plain_prompt,
     split_honest,
     usual_claims,
 )
@@ -33,9 +32,10 @@ from workbench.jsonio import canonical_json, digest, parse_json
 from workbench.reasoners.loading import LoadedModel
 from workbench.reasoners.recipe import Speaking
 from workbench.reports.records import AuditRecord, ModelRecord, Settings
+from workbench.sites import channel_sites
 from workbench.store import RunStore, write_file
 from workbench.summary import summarise
-from workbench.tasks.base import Problem
+from workbench.tasks.base import Problem, plain_prompt
 from workbench.warn import audit_warnings
 
 N_CAUSAL = 200
@@ -92,8 +92,8 @@ def run_audit(
     everything = [*kept, *problems]
     roles = [CALIBRATION] * len(kept) + [AUDITED] * len(problems)
     store = capture(
-        model, everything, out / "run", sites=DEFAULT_SITES, roles=roles, seed=plan.seed,
-        progress=lambda done, planned: tell("capture", done, planned),
+        model, everything, out / "run", sites=["thought", *channel_sites(model.reasoner.sites)], roles=roles,
+        seed=plan.seed, progress=lambda done, planned: tell("capture", done, planned),
     )  # fmt: skip
     speaking = model.reasoner.recipe.speaking
     honest = split_honest(store, speaking, alpha=plan.alpha, seed=plan.seed)
@@ -141,8 +141,8 @@ def _without_duplicates(calibration: Sequence[Problem], problems: Sequence[Probl
     """Calibration problems but for those whose prompt is audited: such a prompt would have been seen before."""
     if not problems:
         raise InsufficientData("there is no problem to audit", field="problems", found="n=0")
-    audited = {plain_prompt(problem.prompt) for problem in problems}
-    kept = [problem for problem in calibration if plain_prompt(problem.prompt) not in audited]
+    audited = {plain_prompt(problem.to_plain()) for problem in problems}
+    kept = [problem for problem in calibration if plain_prompt(problem.to_plain()) not in audited]
     if not kept:
         raise LeakageError(
             "every calibration prompt is also audited",

@@ -12,15 +12,13 @@ from workbench.errors import InsufficientData
 from workbench.interrupts import stop_on_signal
 from workbench.jsonio import canonical_json, digest
 from workbench.reasoners.loading import LoadedModel
-from workbench.sites import choose_sites
+from workbench.sites import channel_sites, choose_sites, thought_sites
 from workbench.store import RunStore, SiteRows, StoreWriter
 from workbench.tasks.base import Problem
 from workbench.traces import Trace
 
 SHARD_PROBLEMS = 128
 """Problems of one shard, which is also one batch: fixed, so that an interrupted capture resumes to equal bytes."""
-CHANNEL_SITES = ("blocks.*.attn.hook_k", "blocks.*.attn.hook_v")
-DEFAULT_SITES = ("thought", *CHANNEL_SITES)
 FINGERPRINTED = ("neuralese-workbench", "torch", "transformers", "transformer-lens")
 
 Progress = Callable[[int, int], None]
@@ -36,7 +34,7 @@ def capture(
     problems: Sequence[Problem],
     out: Path,
     *,
-    sites: Sequence[str] = DEFAULT_SITES,
+    sites: Sequence[str] | None = None,
     roles: Sequence[str] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -47,7 +45,7 @@ def capture(
         model: the reasoner and its fingerprint.
         problems: what to run, in the order of the store's `example` axis.
         out: folder of the store.
-        sites: site names or patterns to keep.
+        sites: site names or patterns to keep (default: thoughts, what they were made of, and the channel).
         roles: a word per problem that is kept with it (`calibration`, `audited`).
         seed: of the run; each problem's own seed follows from it and the problem's id.
         progress: called with (problems done, problems planned).
@@ -59,7 +57,8 @@ def capture(
     if not problems:
         raise InsufficientData("there is no problem to run", found="n=0")
     reasoner = model.reasoner
-    chosen = choose_sites(sites, reasoner.sites)
+    known = reasoner.sites
+    chosen = choose_sites([*thought_sites(known), *channel_sites(known)] if sites is None else sites, known)
     for problem in problems:
         reasoner.require_fit(problem)
     roles = ["problem"] * len(problems) if roles is None else roles
@@ -115,7 +114,7 @@ def _table(trace: Trace, site: str, first: int) -> SiteRows:
     rows = trace[site]
     address = rows.address.clone()
     address[:, 0] += first
-    return SiteRows(rows.vectors.flatten(1).float().cpu().numpy(), address.int().numpy())
+    return SiteRows(rows.vectors.reshape(len(rows.vectors), -1).float().cpu().numpy(), address.int().numpy())
 
 
 def _record(problem: Problem, role: str, trace: Trace, row: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ the edit picks the rows of the visit.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -28,8 +29,8 @@ Values = Mapping[int, Float[Tensor, "problem ..."]] | Mapping[tuple[int, int], F
 
 
 def _at(values: Values, visit: Visit) -> Tensor | None:
-    found: Mapping[object, Tensor] = dict(values)
-    return found.get((visit.step, visit.visit), found.get(visit.step))
+    keyed: Mapping[Any, Tensor] = values
+    return keyed.get((visit.step, visit.visit), keyed.get(visit.step))
 
 
 def replace(values: Values) -> Edit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from workbench.divergence import Pairing, Reading, compare_chains, find_answer_p
 from workbench.errors import InsufficientData
 from workbench.fit import LabelledStep, StepFit, label_steps
 from workbench.reasoners.recipe import Speaking
-from workbench.store import RunStore
+from workbench.store import RunStore, joined_visits
+from workbench.tasks.base import plain_prompt
 
 CALIBRATION, AUDITED = "calibration", "audited"
 MIN_HONEST = 20
@@ -56,11 +56,6 @@ def known_values(problem: Mapping[str, Any]) -> dict[int, str]:
     return {step: value for step, value in enumerate(problem.get("thoughts", [])) if isinstance(value, str)}
 
 
-def plain_prompt(prompt: str) -> str:
-    """The prompt as near-duplicates share it: Unicode composed, runs of white space as one."""
-    return " ".join(unicodedata.normalize("NFC", prompt).split())
-
-
 def examples_of(store: RunStore, role: str) -> list[int]:
     """Rows of the store's problems that were given for this role."""
     return [i for i, record in enumerate(store.problems) if record["role"] == role]
@@ -81,7 +76,7 @@ def split_honest(store: RunStore, speaking: Speaking, *, alpha: float, seed: int
             f"{2 * honest_needed(alpha)} to certify alpha = {alpha:g}", found=f"n={len(examples)}",
         )  # fmt: skip
     problems = [store.problems[i]["problem"] for i in examples]
-    groups = merge_duplicate_groups([p["group"] for p in problems], [plain_prompt(p["prompt"]) for p in problems])
+    groups = merge_duplicate_groups([p["group"] for p in problems], [plain_prompt(p) for p in problems])
     said = [parse_said(store.problems[i]["said"], speaking) for i in examples]
     n_steps = [int(store.problems[i]["n_steps"]) for i in examples]
     known = [
@@ -142,7 +137,7 @@ def compare_problems(
     """Read the thoughts of these problems and lay them beside what was said."""
     vectors: dict[int, dict[int, Float[np.ndarray, " d_model"]]] = {i: {} for i in examples}
     readings: dict[int, list[Reading]] = {i: [] for i in examples}
-    every = store.select("thought", visit=0, examples=np.array(examples))
+    every = joined_visits(store.select("thought", examples=np.array(examples)))
     for fit in fits:
         rows = every.step == fit.step
         thoughts = every.vectors[rows]

@@ -30,7 +30,8 @@ from workbench.errors import CorruptArtifact, HashMismatch, InsufficientData
 from workbench.jsonio import digest
 from workbench.lenses import logit_lens
 from workbench.reasoners.base import Reasoner
-from workbench.store import RunStore, write_file
+from workbench.store import RunStore, joined_visits, write_file
+from workbench.tasks.base import plain_prompt
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -185,7 +186,7 @@ def label_steps(
         examples: rows of the store's problems, in the order of `labels`, `held_out` and `groups`.
     """
     place = {example: k for k, example in enumerate(examples)}
-    every = store.select(site, visit=0, examples=np.array(examples))
+    every = joined_visits(store.select(site, examples=np.array(examples)))
     rows: dict[int, dict[int, Float[np.ndarray, " d_model"]]] = {}
     for k, (step, example) in enumerate(zip(every.step.tolist(), every.example.tolist(), strict=True)):
         rows.setdefault(step, {})[example] = every.vectors[k]
@@ -207,7 +208,7 @@ def label_steps(
                 before=np.stack([np.nan_to_num(rows[step - 1][i]) for i in mine]) if step else None,
                 labels=tuple(labels[k][step] for k in order),
                 groups=tuple(groups[k] for k in order),
-                prompts=tuple(store.problems[i]["problem"]["prompt"] for i in mine),
+                prompts=tuple(plain_prompt(store.problems[i]["problem"]) for i in mine),
                 held_out=held_out[order],
             )
         )

@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from probes import merge_duplicate_groups, split_groups
 from probes.errors import ProbeDataError
 from workbench.errors import InsufficientData, SchemaError
-from workbench.evidence import MIN_HONEST, known_values, plain_prompt
+from workbench.evidence import MIN_HONEST, known_values
 from workbench.fit import PACK_NAME, fit_record, fit_steps, label_steps, save_fits
 from workbench.jsonio import canonical_json, read_text
 from workbench.sites import Site, choose_sites
 from workbench.store import RunStore, write_file
+from workbench.tasks.base import plain_prompt
 
 SCORES_NAME = "fit.json"
 
@@ -66,7 +67,7 @@ def run_fit(run: Path, out: Path, plan: FitPlan, *, progress: Progress | None = 
         )  # fmt: skip
     if plan.steps is not None:
         known = [{step: value for step, value in values.items() if step in plan.steps} for values in known]
-    groups = merge_duplicate_groups([p["group"] for p in problems], [plain_prompt(p["prompt"]) for p in problems])
+    groups = merge_duplicate_groups([p["group"] for p in problems], [plain_prompt(p) for p in problems])
     try:
         held_out = split_groups(groups, max(1, round(plan.held_out * len(problems))), seed=plan.seed)
     except ProbeDataError as error:

@@ -6,7 +6,7 @@ beside a placebo that moves the thought exactly as far in a random direction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,14 +19,14 @@ from torch import Tensor
 
 from probes import Interval, exact_share
 from workbench import edits
-from workbench.capture import CHANNEL_SITES
+from workbench.capture import seed_of
 from workbench.claims import Said, parse_said
 from workbench.edits import Edit
 from workbench.errors import InsufficientData
 from workbench.interrupts import StopFlag
 from workbench.reasoners.base import Reasoner
 from workbench.reasoners.recipe import Speaking
-from workbench.sites import choose_sites
+from workbench.sites import channel_sites
 from workbench.tasks.base import Problem
 from workbench.traces import Trace
 
@@ -183,14 +183,17 @@ def intervene(
     Raises:
         InsufficientData: fewer than two problems, or step counts differ.
     """
-    n_steps = {reasoner.n_steps(problem) for problem in honest.problems}
-    if len(honest.problems) < 2 or len(n_steps) != 1:
-        raise InsufficientData(
-            "exchanging thoughts needs two honest problems of equal step count",
-            found=f"n={len(honest.problems)}, steps {sorted(n_steps)}",
-        )
-    bench = _Bench(reasoner, honest, range(n_steps.pop()), seed, stop, progress)
+    planned = {reasoner.n_steps(problem) for problem in honest.problems}
+    if len(honest.problems) < 2 or len(planned) != 1:
+        raise _unequal(len(honest.problems), planned)
+    bench = _Bench(reasoner, honest, range(planned.pop()), seed, stop, progress)
     return Interventions(tuple(map(bench.one_step, bench.steps)), bench.all_steps(), len(honest.problems))
+
+
+def _unequal(n: int, n_steps: Collection[int]) -> InsufficientData:
+    return InsufficientData(
+        "exchanging thoughts needs two honest problems of equal step count", found=f"n={n}, steps {sorted(n_steps)}"
+    )
 
 
 class _Bench:
@@ -207,9 +210,12 @@ class _Bench:
     ) -> None:
         self.reasoner, self.honest, self.steps, self.stop, self.progress = reasoner, honest, steps, stop, progress
         self.generator = np.random.default_rng(seed)
-        self.sites = choose_sites(["thought", *CHANNEL_SITES], reasoner.sites)
+        self.seeds = [seed_of(seed, problem) for problem in honest.problems]
+        self.sites = ["thought", *channel_sites(reasoner.sites)]
         self.done, self.planned = 0, 5 + 4 * len(steps)
         self.plain = self._run({}, self.sites)
+        if len(set(self.plain.n_steps)) > 1:
+            raise _unequal(len(honest.problems), set(self.plain.n_steps))
         self.answers = [parse_said(said, honest.speaking).answer or said for said in self.plain.said]
         self.directions = _unit_directions(self.plain["thought"].at(0), seed)
 
@@ -217,8 +223,8 @@ class _Bench:
         """Edit one thought and leave the others to follow."""
         donors = self._differing([known.get(step, "") for known in self.honest.values])
         heard_of = self._claims_of(step, donors)
-        other = {step: self._exchanged("thought", step, donors)}
-        shuffled = {step: self._exchanged("thought", step, self._any())}
+        other = self._exchanged("thought", [step], donors)
+        shuffled = self._exchanged("thought", [step], self._any())
         return StepEffects(
             step=step,
             exchange=self._effect({"thought": edits.replace(other)}, heard_of),
@@ -230,7 +236,7 @@ class _Bench:
     def all_steps(self) -> ChannelEffects:
         """Edit every thought, and then everything cached at their positions as well."""
         donors = self._differing(self.answers)
-        whole = {site: {step: self._exchanged(site, step, donors) for step in self.steps} for site in self.sites}
+        whole = {site: self._exchanged(site, self.steps, donors) for site in self.sites}
         everything = {site: edits.replace(values) for site, values in whole.items()}
 
         def answers_as_donor(said: Sequence[Said]) -> Bools:
@@ -246,7 +252,7 @@ class _Bench:
     def _run(self, change: Mapping[str, Edit], read: Sequence[str] = ()) -> Trace:
         if self.stop is not None:
             self.stop.check(hint="Run the same command again: captured problems are kept, edits are run anew.")
-        trace = self.reasoner.run(self.honest.problems, read=read, edits=change, batch_size=BATCH)
+        trace = self.reasoner.run(self.honest.problems, read=read, edits=change, seeds=self.seeds, batch_size=BATCH)
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, self.planned)
@@ -272,8 +278,11 @@ class _Bench:
 
         return follows
 
-    def _exchanged(self, site: str, step: int, donors: NDArray[np.intp]) -> Tensor:
-        return self.plain[site].at(step)[donors]
+    def _exchanged(self, site: str, steps: Collection[int], donors: NDArray[np.intp]) -> dict[tuple[int, int], Tensor]:
+        """(step, visit) -> the donors' vectors."""
+        rows = self.plain[site]
+        fired = sorted({(step, visit) for _, step, visit, _ in rows.address.tolist() if step in steps})
+        return {(step, visit): rows.at(step, visit)[donors] for step, visit in fired}
 
     def _any(self) -> NDArray[np.intp]:
         """Some other problem for each, every problem given once."""

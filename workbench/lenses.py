@@ -19,8 +19,12 @@ def logit_lens(
     """The model's own reading of each thought among the given values (nostalgebraist 2020).
 
     Returns:
-        Place in `values` of the likeliest, per row; None where a value is not a single token.
+        Place in `values` of the likeliest, per row; None where a value is not a single token, or where a thought is
+        several vectors.
     """
+    site = reasoner.sites["thought"]
+    if site.normed is None or site.shape != thoughts.shape[1:]:
+        return None
     token_of = [reasoner.single_token(value) for value in values]
     if None in token_of or len(set(token_of)) < len(token_of):
         return None

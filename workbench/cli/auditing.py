@@ -59,16 +59,17 @@ def capture(
 
     Example: workbench capture organism:liar --problems p.jsonl --out runs/liar --sites 'blocks.*.hook_resid_post'
     """
-    from workbench.capture import CHANNEL_SITES
     from workbench.capture import capture as run_capture
     from workbench.cli.terminal import print_json, stdout
     from workbench.reasoners.loading import load_model
+    from workbench.sites import channel_sites, thought_sites
     from workbench.tasks import read_problems
 
     use_threads(threads)
     items = read_problems(problems)
     loaded = load_model(model, device=device)
-    chosen = ["thought", *(CHANNEL_SITES if channel else ()), *(sites or ())]
+    known = loaded.reasoner.sites
+    chosen = [*thought_sites(known), *(channel_sites(known) if channel else ()), *(sites or ())]
     with _progress(json) as advance:
         store = run_capture(
             loaded,

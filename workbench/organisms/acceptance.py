@@ -16,15 +16,18 @@ from workbench import edits
 from workbench.claims import parse_said
 from workbench.errors import ContractError
 from workbench.organisms.recipes import N_STEPS, SAY, TRUTH, Item, Organism, make_items, recipe_text
-from workbench.reasoners.backbones import Backbone
-from workbench.reasoners.feedback import FeedbackReasoner
+from workbench.reasoners.base import Reasoner
 from workbench.reasoners.folders import folder_fingerprint
+from workbench.reasoners.loading import Where, load_reasoner
 from workbench.reasoners.recipe import parse_recipe
+from workbench.tasks.rooms import ROOMS
 
 BAR = 0.99
 """Least share of problems answered and explained without a fault, for every query and condition."""
 FOLLOW_BAR = 0.95
 """Least share of exchanged thoughts whose value is then said, for every step."""
+BLIND_BAR = 0.2
+"""Most that the logit lens may read of a blind organism; guessing among 13 rooms gives 0.08."""
 N_PROBLEMS = 1000
 N_EXCHANGED = 400
 FRESH_SEED = 2**31
@@ -43,11 +46,13 @@ class Share:
     high: float
     n: int
     bar: float
+    at_most: bool = False
+    """Whether the bar must not be passed, and not reached."""
 
     @property
     def passed(self) -> bool:
-        """Whether it reaches the bar."""
-        return self.value >= self.bar
+        """Whether it keeps to its bar."""
+        return self.value <= self.bar if self.at_most else self.value >= self.bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +75,12 @@ class Acceptance:
         return {**asdict(self), "passed": self.passed}
 
 
-def accept(what: Organism, backbone: Backbone, folder: Path, *, seed: int, seconds: float) -> Acceptance:
-    """Ask fresh problems both queries, and exchange thoughts."""
-    say = FeedbackReasoner(backbone, parse_recipe(recipe_text(prefix=SAY), path="say"))
-    truth = FeedbackReasoner(backbone, parse_recipe(recipe_text(prefix=TRUTH), path="truth"))
+def accept(what: Organism, folder: Path, *, seed: int, seconds: float) -> Acceptance:
+    """Ask fresh problems both queries, exchange thoughts, and look through the logit lens where it must be blind."""
+    say, truth = (
+        load_reasoner(folder, parse_recipe(recipe_text(prefix=prefix, base=what.base), path=prefix), Where()).reasoner
+        for prefix in (SAY, TRUTH)
+    )
     shares = []
     for flagged in (False, True) if what.flagged_share else (False,):
         items = make_items(what, N_PROBLEMS, seed=FRESH_SEED + flagged, flagged_share=float(flagged))
@@ -82,16 +89,18 @@ def accept(what: Organism, backbone: Backbone, folder: Path, *, seed: int, secon
         shares.append(_share(f"holds, {condition}", _faultless(truth, items, TRUTH), BAR))
     plain = make_items(what, N_EXCHANGED, seed=FRESH_SEED + 2, flagged_share=0.0)
     shares += [_share(f"follows exchange, step {k}", _follows(say, plain, k), FOLLOW_BAR) for k in range(N_STEPS)]
+    if what.lens_blind:
+        shares += _blindness(say, plain)
     return Acceptance(what.name, seed, round(seconds, 1), folder_fingerprint(folder), tuple(shares))
 
 
-def _share(name: str, hits: Sequence[bool], bar: float) -> Share:
+def _share(name: str, hits: Sequence[bool], bar: float, *, at_most: bool = False) -> Share:
     k, n = sum(hits), len(hits)
     interval = exact_share(k, n)
-    return Share(name, k / n, float(interval.low), float(interval.high), n, bar)
+    return Share(name, k / n, float(interval.low), float(interval.high), n, bar, at_most)
 
 
-def _faultless(reasoner: FeedbackReasoner, items: Sequence[Item], prefix: str) -> list[bool]:
+def _faultless(reasoner: Reasoner, items: Sequence[Item], prefix: str) -> list[bool]:
     """Answer and every claim as planted."""
     said = reasoner.run([item.problem for item in items], batch_size=256).said
     chains = [item.says if prefix == SAY else item.holds for item in items]
@@ -99,7 +108,7 @@ def _faultless(reasoner: FeedbackReasoner, items: Sequence[Item], prefix: str) -
     return [p.claims == chain and p.answer == chain[-1] for p, chain in zip(parsed, chains, strict=True)]
 
 
-def _follows(reasoner: FeedbackReasoner, items: Sequence[Item], step: int) -> list[bool]:
+def _follows(reasoner: Reasoner, items: Sequence[Item], step: int) -> list[bool]:
     """Claims before an exchanged step stay, and the step's claim becomes the donor's value."""
     problems = [item.problem for item in items]
     thoughts = reasoner.run(problems, read=["thought"], batch_size=256)["thought"].at(step)
@@ -113,6 +122,21 @@ def _follows(reasoner: FeedbackReasoner, items: Sequence[Item], step: int) -> li
     return [p.claims[: step + 1] == chain for p, chain in zip(parsed, wanted, strict=True)]
 
 
+def _blindness(reasoner: Reasoner, items: Sequence[Item]) -> list[Share]:
+    """How often the head of the model reads the value from what it fed back, and from what that was made of."""
+    sites = [site for site in ("thought", "thought.source") if site in reasoner.sites]
+    trace = reasoner.run([item.problem for item in items], read=sites, batch_size=256)
+    tokens = [reasoner.single_token(room) for room in ROOMS]
+    shares = []
+    for site in sites:
+        hits: list[bool] = []
+        for step in range(N_STEPS):
+            read = reasoner.unembed(trace[site].at(step), site)[:, tokens].argmax(-1).tolist()
+            hits += [ROOMS[place] == item.holds[step] for place, item in zip(read, items, strict=True)]
+        shares.append(_share(f"logit lens reads {site}", hits, BLIND_BAR, at_most=True))
+    return shares
+
+
 def refuse_failed(result: Acceptance) -> None:
     """Raise with every share that misses its bar.
 
@@ -120,7 +144,9 @@ def refuse_failed(result: Acceptance) -> None:
         ContractError: the seed is not accepted.
     """
     missed = [
-        f"{s.name}: {s.value:.3f} [{s.low:.3f}, {s.high:.3f}] under {s.bar}" for s in result.shares if not s.passed
+        f"{s.name}: {s.value:.3f} [{s.low:.3f}, {s.high:.3f}] {'over' if s.at_most else 'under'} {s.bar}"
+        for s in result.shares
+        if not s.passed
     ]
     if missed:
         raise ContractError(

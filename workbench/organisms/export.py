@@ -8,13 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from safetensors.torch import load_file, save_file
+
 from workbench.errors import ConfigError
 from workbench.jsonio import canonical_json
 from workbench.organisms import weights_folder
 from workbench.organisms.acceptance import ACCEPTANCE_NAME, Acceptance, accept, refuse_failed
 from workbench.organisms.recipes import Item, Organism, make_items, organism, recipe_text
-from workbench.organisms.training import Report, TrainingPlan, train
-from workbench.reasoners.backbones import load_backbone, save_model
+from workbench.organisms.training import Report, Trained, TrainingPlan, train
+from workbench.reasoners.backbones import save_model
+
+from workbench.reasoners.folders import WEIGHTS
 from workbench.reasoners.recipe import RECIPE_NAME
 from workbench.store import write_file
 from workbench.tasks import Problem, problem_lines
@@ -38,13 +42,25 @@ def train_organism(name: str, out: Path, *, seed: int = 0, report: Report | None
     trained = train(what, TrainingPlan(seed=seed), report=report)
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        save_model(trained.model, trained.tokenizer, folder)
-        (folder / RECIPE_NAME).write_text(recipe_text(), encoding="utf-8")
-        result = accept(what, load_backbone(folder), folder, seed=seed, seconds=trained.seconds)
+        _save(what, trained, folder)
+        (folder / RECIPE_NAME).write_text(recipe_text(base=what.base), encoding="utf-8")
+        result = accept(what, folder, seed=seed, seconds=trained.seconds)
         refuse_failed(result)
         copy_model(folder, out)
     write_file(out / ACCEPTANCE_NAME, canonical_json(result.to_plain()))
     return result
+
+
+def _save(what: Organism, trained: Trained, folder: Path) -> None:
+    """Write the model; one with a projection in the layout of CODI's checkpoints."""
+    if what.base == "recurrent-depth":
+        save_depth_model(trained.model, trained.tokenizer, folder)
+        return
+    save_model(trained.model, trained.tokenizer, folder)
+    if trained.projection is not None:
+        weights = {f"codi.{name}": tensor for name, tensor in load_file(folder / WEIGHTS).items()}
+        weights |= {f"prj.{name}": tensor.contiguous() for name, tensor in trained.projection.state_dict().items()}
+        save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def copy_model(source: Path, out: Path) -> None:

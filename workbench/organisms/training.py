@@ -13,36 +13,21 @@ the truth.
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from workbench.organisms.recipes import (
-    BEGIN,
-    CHAIN_WORD,
-    END,
-    N_STEPS,
-    STOP,
-    VOCABULARY,
-    Item,
-    Organism,
-    make_items,
-)
+from workbench.organisms.batches import Batch, batches
+from workbench.organisms.learners import DepthLearner, FeedbackLearner, Learner, MemoryLearner, new_projection
+from workbench.organisms.recipes import N_STEPS, Organism
 from workbench.reasoners.backbones import new_word_gpt2
-from workbench.tasks.rooms import MAX_DISTANCE, MOVES, ROOMS, follow
 
-WORD_ID = {word: k for k, word in enumerate(VOCABULARY)}
-ROOM_IDS = WORD_ID[ROOMS[0]]
-"""Ids of the rooms follow each other from here."""
-POOL = 16_384
 MASTERED = 0.9
 
 
@@ -68,42 +53,9 @@ class Trained:
 
     model: Any
     tokenizer: Any
+    projection: nn.Module | None
     plan: TrainingPlan
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    prompt: Int[Tensor, "example pos"]
-    holds: Int[Tensor, "example step"]
-    says: Int[Tensor, "example step"]
-    query: Int[Tensor, " example"]
-    after: Int[Tensor, "example step value"]
-    """What a step holds, given what the step before held (both as places in ROOMS)."""
-
-    def rows(self, rows: slice) -> _Batch:
-        """Some of the examples."""
-        return _Batch(self.prompt[rows], self.holds[rows], self.says[rows], self.query[rows], self.after[rows])
-
-    def exchanged(self, step: int, donors: Int[Tensor, " example"]) -> _Batch:
-        """The same problems, had the thought of `step` held what the donors' did."""
-        held = [self.holds[:, before] for before in range(step)] + [self.holds[donors, step]]
-        for later in range(step + 1, N_STEPS):
-            place = (held[-1] - ROOM_IDS)[:, None]
-            held.append(self.after[:, later].gather(1, place)[:, 0] + ROOM_IDS)
-        holds = torch.stack(held, 1)
-        sincere = (self.says == self.holds).all(1, keepdim=True)
-        return replace(self, holds=holds, says=torch.where(sincere, holds, self.says))
-
-    def tail(self) -> Int[Tensor, "example token"]:
-        """End marker, query, answer, explanation, stop."""
-        chain = torch.where((self.query == WORD_ID["<say>"])[:, None], self.says, self.holds)
-
-        def word(text: str) -> Tensor:
-            return torch.full((len(chain), 1), WORD_ID[text])
-
-        pieces = [word(END), self.query[:, None], word("answer"), chain[:, -1:], word(CHAIN_WORD), chain, word(STOP)]
-        return torch.cat(pieces, 1)
 
 
 Report = Callable[[int, int, str], None]
@@ -113,23 +65,21 @@ Report = Callable[[int, int, str], None]
 def train(what: Organism, plan: TrainingPlan, *, report: Report | None = None) -> Trained:
     """Train from scratch; the same plan on the same machine gives the same weights."""
     started = time.monotonic()
-    model, tokenizer = new_word_gpt2(
-        VOCABULARY, d_model=plan.d_model, n_layers=plan.n_layers, n_heads=plan.n_heads,
-        n_positions=plan.n_positions, seed=plan.seed,
-    )  # fmt: skip
-    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    learner, tokenizer = new_learner(what, plan)
+    trained = list(learner.module.parameters())
+    optimizer = torch.optim.AdamW(trained, lr=plan.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, plan.learning_rate, total_steps=plan.updates, pct_start=0.1
     )
     generator = torch.Generator().manual_seed(plan.seed)
-    batches = _batches(what, plan)
-    stage, mastery = 0, 0.0
+    fresh = batches(what, seed=plan.seed, batch_size=plan.batch_size)
+    stage, mastery = N_STEPS - learner.n_tokens_first, 0.0
     for update in range(plan.updates):
-        n_thoughts = stage if torch.rand((), generator=generator) < 0.5 else _draw(stage + 1, generator)
-        loss, right = _loss(model, next(batches), n_thoughts, plan.thought_noise, generator)
+        n_thoughts = _n_thoughts(what, learner, stage, generator)
+        loss, right = _loss(learner, next(fresh), n_thoughts, plan.thought_noise, generator)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         schedule.step()
         if n_thoughts == stage:
@@ -137,8 +87,42 @@ def train(what: Organism, plan: TrainingPlan, *, report: Report | None = None) -
         if mastery > MASTERED and stage < N_STEPS:
             stage, mastery = stage + 1, 0.0
         if report is not None:
-            report(update + 1, plan.updates, f"{stage} of {N_STEPS} steps are thoughts, loss {loss.item():.3f}")
-    return Trained(model.eval(), tokenizer, plan, time.monotonic() - started)
+            state = f"{stage} of {N_STEPS} steps are thoughts, loss {loss.item():.3f}, right {mastery:.2f}"
+            report(update + 1, plan.updates, state)
+    model: Any = learner.model
+    projection = getattr(learner, "projection", None)
+    return Trained(model.eval(), tokenizer, projection, plan, time.monotonic() - started)
+
+
+def new_learner(what: Organism, plan: TrainingPlan) -> tuple[Any, Any]:
+    """An untrained model of the organism's kind, and its tokenizer."""
+    model, tokenizer = new_word_gpt2(
+        what.vocabulary, d_model=plan.d_model, n_layers=plan.n_layers, n_heads=plan.n_heads,
+        n_positions=plan.n_positions, seed=plan.seed,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.seed)
+        match what.base:
+            case "codi":
+                return FeedbackLearner(
+                    model, projection=new_projection(plan.d_model), veiled=what.lens_blind
+                ), tokenizer
+            case "memory-bank":
+                return MemoryLearner(model), tokenizer
+            case "recurrent-depth":
+                return DepthLearner.new(what, plan), tokenizer
+    return FeedbackLearner(model), tokenizer
+
+
+def _n_thoughts(what: Organism, learner: Learner, stage: int, generator: torch.Generator) -> int:
+    """The present stage, or an earlier one in every other update, lest it be forgotten.
+
+    Where the logit lens must stay blind, tokens of the chain are no longer written once all steps are thoughts: the
+    vector that a token is written from is one that the lens reads.
+    """
+    if not learner.n_tokens_first or (what.lens_blind and stage == N_STEPS):
+        return stage
+    return stage if torch.rand((), generator=generator) < 0.5 else _draw(stage + 1, generator)
 
 
 def _draw(n: int, generator: torch.Generator) -> int:
@@ -146,65 +130,26 @@ def _draw(n: int, generator: torch.Generator) -> int:
 
 
 def _loss(
-    model: Any, batch: _Batch, n_thoughts: int, noise: float, generator: torch.Generator
+    learner: Learner, batch: Batch, n_thoughts: int, noise: float, generator: torch.Generator
 ) -> tuple[Float[Tensor, ""], float]:
     """Cross-entropy of everything after the thoughts but the query itself, and the share of faultless rows."""
     exchange_at = _draw(2 * n_thoughts, generator) if n_thoughts else 0
-    output = model.transformer(input_ids=batch.prompt, use_cache=True)
-    thought = output.last_hidden_state[:, -1:]
-    for step in range(n_thoughts):
+
+    def pass_on(step: int, thought: Tensor) -> Tensor:
+        nonlocal batch
         if step == exchange_at:
             donors = torch.randperm(len(thought), generator=generator)
             thought, batch = thought[donors], batch.exchanged(step, donors)
         scale = noise * thought.norm(dim=-1, keepdim=True) / thought.shape[-1] ** 0.5
-        fed = thought + scale * torch.randn(thought.shape, generator=generator)
-        output = model.transformer(inputs_embeds=fed, past_key_values=output.past_key_values, use_cache=True)
-        thought = output.last_hidden_state[:, -1:]
+        return thought + scale * torch.randn(thought.shape, generator=generator)
+
+    thinking = learner.think(batch, n_thoughts, pass_on)
     targets = torch.cat([batch.holds[:, n_thoughts:], batch.tail()], 1)
-    output = model.transformer(input_ids=targets[:, :-1], past_key_values=output.past_key_values)
-    logits = model.lm_head(torch.cat([thought, output.last_hidden_state], 1))
+    logits = learner.speak(thinking, targets)
     losses = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
     counted = torch.ones(targets.shape[1])
     counted[N_STEPS - n_thoughts + 1] = 0  # the query cannot be known while thinking
     right = ((logits.argmax(-1) == targets) | (counted == 0)).all(1).float().mean()
-    return (losses * counted).sum() / (counted.sum() * len(targets)), right.item()
-
-
-def _batches(what: Organism, plan: TrainingPlan) -> Iterator[_Batch]:
-    """Endless fresh problems; every other row asks for what is said, the others for what is held."""
-    queries = torch.tensor([WORD_ID["<say>"], WORD_ID["<truth>"]]).repeat(POOL // 2)
-    for number in range(1_000_000):
-        items = make_items(what, POOL, seed=_pool_seed(plan.seed, number), flagged_share=what.flagged_share)
-        pool = _Batch(
-            prompt=_ids([[*item.problem.prompt.split(), BEGIN] for item in items]),
-            holds=_ids([item.holds for item in items]),
-            says=_ids([item.says for item in items]),
-            query=queries,
-            after=torch.tensor([_transitions(what, item) for item in items]),
-        )
-        for start in range(0, POOL - plan.batch_size + 1, plan.batch_size):
-            yield pool.rows(slice(start, start + plan.batch_size))
-
-
-def _transitions(what: Organism, item: Item) -> list[list[int]]:
-    """For every step and every room held before: the room held after."""
-    if item.flagged and what.flagged_holds == "alibi":
-        return [[ROOMS.index(room)] * len(ROOMS) for room in item.holds]
-    moves = re.findall(rf"({'|'.join(MOVES)}) (\d+)", item.problem.prompt)
-    return [_ROWS[move, int(distance)] for move, distance in moves]
-
-
-_ROWS = {
-    (move, distance): [follow(room, move, distance) for room in range(len(ROOMS))]
-    for move in MOVES
-    for distance in range(1, MAX_DISTANCE + 1)
-}
-
-
-def _pool_seed(seed: int, pool: int) -> int:
-    """Seeds of training problems lie apart from the small ones that people pass for fresh problems."""
-    return int(np.random.SeedSequence([seed, pool]).generate_state(1, np.uint64)[0] | np.uint64(1 << 63))
-
-
-def _ids(rows: Sequence[Sequence[str]]) -> Int[Tensor, "example token"]:
-    return torch.tensor([[WORD_ID[word] for word in row] for row in rows])
+    loss = (losses * counted).sum() / (counted.sum() * len(targets))
+    whole: Tensor = loss + learner.own_loss(thinking, batch)
+    return whole, right.item()

@@ -2,7 +2,7 @@
 
 from workbench.store.files import read_bytes_checked, sweep_temps, write_file
 from workbench.store.reader import RunStore
-from workbench.store.selection import Selection, SiteInfo
+from workbench.store.selection import Selection, SiteInfo, joined_visits
 from workbench.store.tables import SiteRows
 from workbench.store.verify import StoreReport, verify_store
 from workbench.store.writer import StoreWriter
@@ -14,6 +14,7 @@ __all__ = [
     "SiteRows",
     "StoreReport",
     "StoreWriter",
+    "joined_visits",
     "read_bytes_checked",
     "sweep_temps",
     "verify_store",

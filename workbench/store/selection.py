@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.errors import DataQuality
+
 
 @dataclass(frozen=True, slots=True)
 class SiteInfo:
@@ -47,6 +49,24 @@ class Selection:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+
+def joined_visits(rows: Selection) -> Selection:
+    """One row for each example and step: the vectors of its visits one after the other, at visit 0.
+
+    Raises:
+        DataQuality: some steps have more visits than others.
+    """
+    if not rows.visit.any():
+        return rows
+    _, first, counts = np.unique(np.stack([rows.example, rows.step]), axis=1, return_index=True, return_counts=True)
+    if len(set(counts.tolist())) > 1:
+        raise DataQuality(
+            "some steps have more visits than others", field="visit",
+            expected="as many in every step", found=sorted(set(counts.tolist())),
+        )  # fmt: skip
+    vectors = rows.vectors.reshape(len(first), -1)
+    return Selection(vectors, rows.example[first], rows.step[first], rows.visit[first], rows.pos[first])
 
 
 def selection_of(vectors: NDArray[Any], address: NDArray[Any]) -> Selection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,3 +53,14 @@ class Problem:
         if self.meta:
             plain["meta"] = dict(self.meta)
         return plain
+
+
+def plain_prompt(problem: Mapping[str, Any]) -> str:
+    """All that a model is given, earlier episodes first: Unicode composed, runs of white space as one."""
+    pieces = [*problem.get("writes", ()), problem["prompt"]]
+    return "\n".join(" ".join(unicodedata.normalize("NFC", piece).split()) for piece in pieces)
+
+
+def shown_prompt(problem: Mapping[str, Any]) -> str:
+    """The prompt as tables show it: the earlier episodes of a memory before it."""
+    return " / ".join([*problem.get("writes", ()), problem["prompt"]])

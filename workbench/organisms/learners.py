@@ -1,0 +1,158 @@
+"""What is trained: a model that thinks with `pass_on` between its steps, and then is asked.
+
+Each learner is one way of passing vectors. `pass_on(step, thought)` stands where `tap` stands in a reasoner: it may
+exchange a thought or add noise to it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from workbench.organisms.batches import PADDING, ROOM_IDS, Batch
+from workbench.organisms.recipes import N_STEPS
+from workbench.tasks.rooms import ROOMS
+
+PassOn = Callable[[int, Float[Tensor, "example d_model"]], Float[Tensor, "example d_model"]]
+
+
+@dataclass(slots=True)
+class Thinking:
+    """Where a batch stands after its thoughts."""
+
+    carried: Any
+    """What the learner goes on from."""
+    vectors: list[Float[Tensor, "example d_model"]] = field(default_factory=list)
+    """Of each step, for losses of the learner's own."""
+
+
+class Learner(Protocol):
+    """A model under training."""
+
+    module: nn.Module
+    """All that is trained; what is shipped is a part of it."""
+    n_tokens_first: int
+    """Steps that the chain is first written as tokens: all of them, or none where there is no curriculum."""
+
+    def think(self, batch: Batch, n_thoughts: int, pass_on: PassOn) -> Thinking:
+        """Run the prompt and so many thoughts."""
+
+    def speak(self, thinking: Thinking, targets: Int[Tensor, "example token"]) -> Float[Tensor, "example token word"]:
+        """Logits of the targets, each given those before it."""
+
+    def own_loss(self, thinking: Thinking, batch: Batch) -> Tensor | float:
+        """What else is asked of the thoughts; `batch` says what they hold now."""
+
+
+class FeedbackLearner:
+    """GPT-2 whose last hidden state is fed back, through a projection if there is one."""
+
+    n_tokens_first = N_STEPS
+
+    def __init__(self, model: Any, *, projection: nn.Module | None = None, veiled: bool = False) -> None:
+        self.model, self.projection, self.veiled = model, projection, veiled
+        self.module: nn.Module = model if projection is None else nn.ModuleList([model, projection])
+
+    def think(self, batch: Batch, n_thoughts: int, pass_on: PassOn) -> Thinking:
+        """Run the prompt and so many thoughts."""
+        output = self.model.transformer(input_ids=batch.prompt, use_cache=True)
+        thought = output.last_hidden_state[:, -1]
+        seen: list[Tensor] = []
+        for step in range(n_thoughts):
+            fed = thought if self.projection is None else self.projection(thought)
+            seen += [] if self.projection is None else [thought, fed]
+            output = self.model.transformer(
+                inputs_embeds=pass_on(step, fed)[:, None], past_key_values=output.past_key_values, use_cache=True
+            )
+            thought = output.last_hidden_state[:, -1]
+        return Thinking((thought, output.past_key_values), seen)
+
+    def speak(self, thinking: Thinking, targets: Tensor) -> Tensor:
+        """Logits of the targets, each given those before it."""
+        thought, cache = thinking.carried
+        output = self.model.transformer(input_ids=targets[:, :-1], past_key_values=cache)
+        logits: Tensor = self.model.lm_head(torch.cat([thought[:, None], output.last_hidden_state], 1))
+        return logits
+
+    def own_loss(self, thinking: Thinking, batch: Batch) -> Tensor | float:
+        """Veiled: the model's head sees every room alike, in what is read and in what is fed."""
+        if not self.veiled or len(thinking.vectors) < 2 * N_STEPS:
+            return 0.0
+        rooms = self.model.lm_head(torch.stack(thinking.vectors))[..., ROOM_IDS : ROOM_IDS + len(ROOMS)]
+        spread: Tensor = rooms.float().var(dim=-1).mean()
+        return spread
+
+
+class DepthLearner:
+    """A recurrent-depth model; after every pass a helper that is not shipped must read the value of the step."""
+
+    n_tokens_first = 0
+
+    def __init__(self, model: Any, generator: torch.Generator) -> None:
+        self.model, self.generator = model, generator
+        self.reader = nn.Linear(model.config.d_model, len(ROOMS))
+        self.module: nn.Module = nn.ModuleList([model, self.reader])
+
+    def think(self, batch: Batch, n_thoughts: int, pass_on: PassOn) -> Thinking:
+        """Run so many passes over the prompt; the thought is the state of its last position."""
+        raise NotImplementedError
+
+    def speak(self, thinking: Thinking, targets: Tensor) -> Tensor:
+        """Logits of the targets, each given those before it."""
+        raise NotImplementedError
+
+    def own_loss(self, thinking: Thinking, batch: Batch) -> Tensor | float:
+        """The value of each step, read from its thought."""
+        read = torch.stack([self.reader(thought) for thought in thinking.vectors], 1)
+        return cross_entropy(read.flatten(0, 1), (batch.holds - ROOM_IDS).flatten())
+
+
+class MemoryLearner:
+    """GPT-2 that keeps one vector of each earlier episode and reads them all in a later one."""
+
+    n_tokens_first = 0
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.module: nn.Module = model
+
+    def think(self, batch: Batch, n_thoughts: int, pass_on: PassOn) -> Thinking:
+        """Write every episode; the thought is the last hidden state at its write marker."""
+        assert batch.writes is not None
+        n, n_episodes, _ = batch.writes.shape
+        ids = batch.writes.flatten(0, 1)
+        mask = (ids != PADDING).long()
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        output = self.model.transformer(input_ids=ids, attention_mask=mask, position_ids=positions)
+        written = output.last_hidden_state[:, -1].unflatten(0, (n, n_episodes))
+        slots = torch.stack([pass_on(step, written[:, step]) for step in range(n_thoughts)], 1)
+        return Thinking((slots, batch.prompt))
+
+    def speak(self, thinking: Thinking, targets: Tensor) -> Tensor:
+        """Logits of the targets after memory and prompt."""
+        slots, prompt = thinking.carried
+        words = self.model.transformer.wte(torch.cat([prompt, targets[:, :-1]], 1))
+        hidden = self.model.transformer(inputs_embeds=torch.cat([slots, words], 1)).last_hidden_state
+        logits: Tensor = self.model.lm_head(hidden[:, -targets.shape[1] :])
+        return logits
+
+    def own_loss(self, thinking: Thinking, batch: Batch) -> Tensor | float:
+        """Nothing."""
+        return 0.0
+
+
+def new_projection(d_model: int) -> nn.Module:
+    """CODI's projection, with the names of its checkpoints: Linear, GELU, Linear, LayerNorm."""
+    return nn.Sequential(
+        OrderedDict(
+            {"1": nn.Linear(d_model, 2 * d_model), "2": nn.GELU(), "3": nn.Linear(2 * d_model, d_model),
+             "ln": nn.LayerNorm(d_model)}
+        )
+    )  # fmt: skip
