@@ -313,6 +313,7 @@ class Reasoner(ABC):
         taken = torch.zeros(len(problems), dtype=torch.long)
         try:
             for step in range(n_steps):
+                recording.step = None  # what is fed between steps is none
                 state = self.prepare(state, step)
                 going = self.going(state)
                 if going is not None and not going.any():

@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from workbench.reasoners.backbones import Backbone, Forward
 from workbench.reasoners.hooking import at_last_position
-from workbench.reasoners.presets import Preset, choose_preset
+from workbench.reasoners.presets import Noise, Preset, choose_preset
 from workbench.reasoners.recipe import Agent, Recipe
 from workbench.reasoners.speaking import LanguageReasoner
 from workbench.sites import Site
@@ -37,11 +36,17 @@ class FeedbackState:
     seeds: tuple[int, ...]
     hidden: Float[Tensor, "example d_model"]
     """After the final norm, at each example's last token or thought."""
-    generators: tuple[np.random.Generator, ...]
+    taken: Int[Tensor, " example"]
+    """Steps that each example took."""
     going: Bool[Tensor, " example"] | None = None
     """Examples that have not stopped thinking; None for all."""
     low: Int[Tensor, " example"] | None = None
     """Steps in a row whose entropy was low."""
+
+    @property
+    def noise(self) -> Noise:
+        """What the next step may draw from."""
+        return Noise(self.seeds, self.taken)
 
 
 class FeedbackReasoner(LanguageReasoner):
@@ -104,11 +109,11 @@ class FeedbackReasoner(LanguageReasoner):
         """Run the prompts, padded on the left so that every thought stands in the same column."""
         ids, mask = self.padded([self.prompt_ids(problem) for problem in problems])
         forward = self.backbone.forward_ids(ids, mask=mask)
-        noise = tuple(np.random.default_rng(seed) for seed in seeds)
-        return FeedbackState(forward, tuple(problems), tuple(seeds), forward.hidden[:, -1], noise)
+        taken = torch.zeros(len(problems), dtype=torch.long, device=self.device)
+        return FeedbackState(forward, tuple(problems), tuple(seeds), forward.hidden[:, -1], taken)
 
     def prepare(self, state: FeedbackState, step: int) -> FeedbackState:
-        """Feed the next agent's prompt where it begins to think; decide who stops."""
+        """Feed the next agent's prompt where it begins to think; decide who stops, before anything is edited."""
         if self._thinkers and step:
             turn, within = divmod(step, self._steps_of_one(state.problems[0]))
             if not within:
@@ -117,7 +122,7 @@ class FeedbackReasoner(LanguageReasoner):
         if self.preset.stops is None:
             return state
         low = torch.zeros_like(state.hidden[:, 0], dtype=torch.long) if state.low is None else state.low
-        stopped, low = self.preset.stops(self.readout(state), low)
+        stopped, low = self.preset.stops(self.readout(state), low, state.noise)
         return replace(state, low=low, going=~stopped if state.going is None else state.going & ~stopped)
 
     def going(self, state: FeedbackState) -> Bool[Tensor, " example"] | None:
@@ -136,10 +141,11 @@ class FeedbackReasoner(LanguageReasoner):
             state,
             forward=forward,
             hidden=hidden if going is None else torch.where(going[:, None], hidden, state.hidden),
+            taken=state.taken + (1 if going is None else going.long()),
         )
 
     def _to_input(self, state: FeedbackState, source: Tensor) -> Tensor:
-        return source if self.preset.to_input is None else self.preset.to_input(source, state.generators)
+        return source if self.preset.to_input is None else self.preset.to_input(source, state.noise)
 
     def finish(self, state: FeedbackState) -> None:
         """Tap the vector that a further step would have fed."""
@@ -169,8 +175,9 @@ class FeedbackReasoner(LanguageReasoner):
 
     @torch.no_grad()
     def lens_logits(self, problem: Problem) -> Float[Tensor, " d_vocab"]:
-        """The lens on what the first thought was read from."""
-        return self.unembed(self.run([problem], read=[self.source])[self.source].at(0), self.source)[0]
+        """The lens on what the first thought was read from; one that stops at once is read where it stops."""
+        read = self.run([problem], read=[self.source])[self.source].at(0)
+        return self.unembed(read if len(read) else self.begin([problem], [0]).hidden, self.source)[0]
 
     @torch.no_grad()
     def own_logits(self, problem: Problem) -> Float[Tensor, " d_vocab"]:

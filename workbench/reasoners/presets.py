@@ -19,11 +19,23 @@ from workbench.errors import ConfigError
 from workbench.reasoners.backbones import Backbone
 from workbench.reasoners.recipe import Recipe, SoftTokens
 
-Noise = Sequence[np.random.Generator]
-"""One generator per example: a seed belongs to an example."""
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What a step may draw from: each example's own seed and step, so that who runs beside it changes nothing."""
+
+    seeds: Sequence[int]
+    steps: Int[Tensor, " example"]
+    """Steps that each example took before."""
+
+    def generators(self) -> list[np.random.Generator]:
+        """One per example; asked twice, they draw the same numbers."""
+        return [np.random.default_rng(key) for key in zip(self.seeds, self.steps.tolist(), strict=True)]
+
+
 ToInput = Callable[[Float[Tensor, "example d_model"], Noise], Float[Tensor, "example d_model"]]
 Stops = Callable[
-    [Float[Tensor, "example d_vocab"], Int[Tensor, " example"]],
+    [Float[Tensor, "example d_vocab"], Int[Tensor, " example"], Noise],
     tuple[Bool[Tensor, " example"], Int[Tensor, " example"]],
 ]
 """From next-token logits and the steps in a row whose entropy was low: who stops now, and the new count."""
@@ -68,21 +80,21 @@ def sim_cot(backbone: Backbone, recipe: Recipe, end: Sequence[int]) -> Preset:
 def soft_thinking(backbone: Backbone, recipe: Recipe, end: Sequence[int]) -> Preset:
     """Soft Thinking: the expected embedding under the truncated next-token distribution.
 
-    Stops when the likeliest token is the one that ends thinking, or when the entropy stays low.
+    Stops when the likeliest token of the mixture is the one that ends thinking, or when the entropy stays low.
     """
-    soft = recipe.soft_tokens or SoftTokens()
+    soft, last = recipe.soft_tokens or SoftTokens(), _last_token(end)
 
     def to_input(source: Tensor, noise: Noise) -> Tensor:
         weight, token = mixture(backbone.unembed(source), soft, noise)
-        embedded = backbone.embed(token)
-        expected: Tensor = (weight.to(embedded.dtype)[..., None] * embedded).sum(1)
-        return expected
+        expected: Tensor = (weight[..., None] * backbone.embed(token)).sum(1)
+        return expected.to(source.dtype)
 
-    def stops(logits: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+    def stops(logits: Tensor, low: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
         log_share = (logits.float() / soft.temperature).log_softmax(-1)
         entropy = -(log_share.exp() * log_share).sum(-1)
         low = torch.where(entropy < soft.entropy_below, low + 1, 0)
-        return (low >= soft.entropy_for) | _says(logits, end), low
+        chosen = logits.argmax(-1) if soft.noise == "none" else mixture(logits, soft, noise)[1][:, 0]
+        return (low >= soft.entropy_for) | (chosen == last), low
 
     return Preset(to_input, stops)
 
@@ -92,22 +104,36 @@ def mixture(
 ) -> tuple[Float[Tensor, "example k"], Int[Tensor, "example k"]]:
     """Shares (float32, summing to 1) and tokens of one soft token, likeliest first."""
     share = (logits.float() / soft.temperature).softmax(-1)
-    weight, token = share.topk(min(soft.top_k, share.shape[-1]), dim=-1)
-    weight = weight / weight.sum(-1, keepdim=True)
+    weight, token = _likeliest(share, soft.top_k)
     before = weight.cumsum(-1) - weight
     weight = torch.where(before < soft.top_p, weight, 0)
     weight = weight / weight.sum(-1, keepdim=True)
     weight = torch.where(weight < soft.min_p * weight[:, :1], 0, weight)
     weight = weight / weight.sum(-1, keepdim=True)
+    if soft.noise == "dirichlet":
+        weight = _dirichlet(weight, soft.noise_scale, noise)
+    weight, kept = _likeliest(weight, soft.max_topk)
     if soft.noise == "gumbel":
-        drawn = np.stack([one.gumbel(size=weight.shape[1]) for one in noise])
+        drawn = np.stack([one.gumbel(size=weight.shape[1]) for one in noise.generators()])
         weight = ((weight.log() + torch.from_numpy(drawn).to(weight)) / soft.noise_scale).softmax(-1)
-    elif soft.noise == "dirichlet":
-        counts = (weight.double() * soft.noise_scale).cpu().numpy()
-        gamma = np.stack([one.standard_gamma(row) for one, row in zip(noise, counts, strict=True)])
-        drawn = gamma / np.maximum(gamma.sum(-1, keepdims=True), np.finfo(np.float64).tiny)
-        weight = torch.from_numpy(drawn).to(weight)
-    return weight, token
+        weight, order = weight.sort(dim=-1, descending=True)
+        kept = kept.gather(1, order)
+    return weight, token.gather(1, kept)
+
+
+def _likeliest(share: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The `k` largest shares, made to sum to 1, and their places."""
+    weight, place = share.topk(min(k, share.shape[-1]), dim=-1)
+    return weight / weight.sum(-1, keepdim=True), place
+
+
+def _dirichlet(weight: Tensor, scale: float, noise: Noise) -> Tensor:
+    """Shares drawn around these; where every draw of an example rounds to 0, its shares as they were."""
+    around = weight.double().cpu().numpy()
+    gamma = np.stack([one.standard_gamma(row * scale) for one, row in zip(noise.generators(), around, strict=True)])
+    total = gamma.sum(-1, keepdims=True)
+    drawn = np.divide(gamma, total, out=around, where=total > 0)
+    return torch.from_numpy(drawn).to(weight)
 
 
 def latent_mas(backbone: Backbone, recipe: Recipe, end: Sequence[int]) -> Preset:
@@ -135,15 +161,26 @@ def _realignment(backbone: Backbone, embedding: Tensor) -> Tensor:
 
 def chain_of_thought(backbone: Backbone, recipe: Recipe, end: Sequence[int]) -> Preset:
     """Plain chain of thought: one token passes, and stops when it is the one that ends thinking."""
+    last = _last_token(end)
     return Preset(
         lambda source, noise: backbone.embed(backbone.unembed(source).argmax(-1)),
-        lambda logits, low: (_says(logits, end), low),
+        lambda logits, low, noise: (logits.argmax(-1) == last, low),
     )
 
 
-def _says(logits: Tensor, end: Sequence[int]) -> Tensor:
-    """Whether the likeliest token is the first of the end marker."""
-    return logits.argmax(-1) == (end[0] if end else -1)
+def _last_token(end: Sequence[int]) -> int:
+    """The token that ends thinking where the model chooses it; -1 where none does.
+
+    Raises:
+        ConfigError: the end marker has several tokens, and the first of them alone may mean something else.
+    """
+    if len(end) > 1:
+        raise ConfigError(
+            "this preset stops thinking at the end marker, which has to be one token",
+            field="thinking.end", expected="1 token, or \"\"", found=f"{len(end)} tokens",
+            hint="What is fed after thinking may also stand in `speaking.prefix`.",
+        )  # fmt: skip
+    return end[0] if end else -1
 
 
 PRESETS: Mapping[str, Callable[[Backbone, Recipe, Sequence[int]], Preset]] = {

@@ -53,6 +53,8 @@ class SoftTokens(_Table):
     top_k: Annotated[int, Field(ge=1)] = 30
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     min_p: Annotated[float, Field(ge=0, lt=1)] = 0.001
+    max_topk: Annotated[int, Field(ge=1)] = 30
+    """Tokens mixed at most; fewer than `top_k` cuts after the other filters and the Dirichlet noise."""
     entropy_below: Annotated[float, Field(ge=0)] = 0.0
     """Thinking stops once the entropy, nats, stays below this ..."""
     entropy_for: Annotated[int, Field(ge=1)] = 256
