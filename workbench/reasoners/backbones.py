@@ -33,6 +33,7 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
 from workbench.errors import ConfigError, CorruptArtifact, SchemaError
+from workbench.reasoners.checkpoints import Checkpoint, open_checkpoint, read_projection, read_weights, refuse_unfit
 from workbench.reasoners.folders import WEIGHTS, refuse_unsafe
 from workbench.reasoners.hooking import Part, SiteHook, Tap, hooked
 from workbench.reasoners.text import TextCoder, tokenizers_errors
@@ -241,41 +242,74 @@ def _layout_is_right(name: str, fired: Mapping[str, Tensor], cache: DynamicCache
     )
 
 
-def load_backbone(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Backbone:
-    """Load Hugging Face files of a folder: safetensors weights, no code, no network.
+def load_backbone(
+    folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32, lora_alpha: float | None = None
+) -> Backbone:
+    """Load a model folder of any known checkpoint layout: safetensors weights, no code, no network.
+
+    Args:
+        folder: configuration of the base model, tokenizer and weights.
+        device: where the weights are put.
+        dtype: what they are cast to.
+        lora_alpha: scale of LoRA layers, where the checkpoint has some (`checkpoint.lora_alpha`).
 
     Raises:
         UntrustedFormat: the weights are pickled, or the configuration asks to run code.
         CorruptArtifact: the weights are cut off.
-        SchemaError: files are missing or cannot be read.
-        ConfigError: TransformerLens cannot bridge the architecture.
+        SchemaError: files or weights are missing, cannot be read, or are of no known layout.
+        ConfigError: TransformerLens cannot bridge the architecture, or `lora_alpha` is missing.
     """
     refuse_unsafe(folder)
     _hush()
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    checkpoint = open_checkpoint(folder)
     try:
         config = AutoConfig.from_pretrained(folder, **local)
         tokenizer = _load_tokenizer(folder, local)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, use_safetensors=True, dtype=dtype, output_loading_info=True, **local
-        )
-        model, info = loaded
+        if checkpoint.layout == "plain":
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder, config=config, use_safetensors=True, dtype=dtype, output_loading_info=True, **local
+            )
+        else:
+            loaded = _load_wrapped(checkpoint, config, dtype, lora_alpha)
     except SafetensorError as error:
         raise CorruptArtifact(f"the weights cannot be read: {error}", path=folder / WEIGHTS) from error
     except LIBRARY_ERRORS as error:
         raise SchemaError(f"the folder cannot be loaded: {error}", path=folder) from error
-    absent = sorted(set(info["missing_keys"]) | set(info.get("mismatched_keys", ())), key=str)
-    if absent:
-        raise SchemaError(
-            f"{len(absent)} weights of {type(model).__name__} are not in the file, or have another shape",
-            path=folder / WEIGHTS,
-            field=str(absent[0]),
-        )
+    model, info = loaded
+    refuse_unfit(checkpoint, type(model).__name__, info)
+    projection = read_projection(checkpoint, int(model.get_input_embeddings().weight.shape[1]))
     try:
-        return Backbone(model.to(device), tokenizer)
+        return Backbone(model.to(device), tokenizer, None if projection is None else projection.to(device, dtype))
     except ConfigError as error:
         error.path = error.path or str(folder)
         raise
+
+
+def _load_wrapped(checkpoint: Checkpoint, config: Any, dtype: torch.dtype, lora_alpha: float | None) -> Any:
+    """A model out of a checkpoint that stores it under other names; the stored embedding decides the vocabulary."""
+    empty, embedding = _empty_model(config)
+    rows = checkpoint.rows(embedding)
+    if rows is not None and rows != config.get_text_config().vocab_size:
+        config.get_text_config().vocab_size = rows
+        empty, embedding = _empty_model(config)
+    weights = read_weights(
+        checkpoint,
+        embedding=embedding,
+        shapes={name: weight.shape for name, weight in empty.state_dict().items()},
+        transposed={name for name, module in empty.named_modules() if isinstance(module, Conv1D)},
+        lora_alpha=lora_alpha,
+        dtype=dtype,
+    )
+    return type(empty).from_pretrained(None, config=config, state_dict=weights, dtype=dtype, output_loading_info=True)
+
+
+def _empty_model(config: Any) -> tuple[Any, str]:
+    """The model without its weights, and the name of its input embedding's weight."""
+    with torch.device("meta"):
+        empty: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    inputs = empty.get_input_embeddings()
+    return empty, next(f"{name}.weight" for name, module in empty.named_modules() if module is inputs)
 
 
 def _load_tokenizer(folder: Path, local: dict[str, Any]) -> PreTrainedTokenizerBase:

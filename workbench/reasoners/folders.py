@@ -18,7 +18,6 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.mo
 CODE_KEYS = ("auto_map", "custom_generate")
 ADAPTER = "adapter_config.json"
 KERNEL_KEYS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
-CONVERT = "Convert them where they came from: model.save_pretrained(DIR, safe_serialization=True)."
 
 FINGERPRINTED = (
     "config.json", "generation_config.json", "reasoner.toml", "*.safetensors", "*.safetensors.index.json",
@@ -50,7 +49,7 @@ def refuse_unsafe(folder: Path, *, trust_code: bool = False) -> None:
             "an adapter names weights that lie elsewhere", path=folder / ADAPTER,
             hint="Merge it into its model first: model.merge_and_unload().save_pretrained(DIR).",
         )  # fmt: skip
-    for name in _weight_files(folder):
+    for name in weight_files(folder):
         _refuse_pickled(folder / name)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise SchemaError("no tokenizer in the model folder", path=folder, field="tokenizer.json")
@@ -77,14 +76,30 @@ def _refuse_code(path: Path) -> None:
             left.extend(item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict))
 
 
-def _weight_files(folder: Path) -> list[str]:
+def _convert(source: Path) -> str:
+    """How pickled weights become safe ones."""
+    return (
+        f"workbench convert {source} --out DIR reads them in a process of its own and writes safetensors; where they "
+        "came from, model.save_pretrained(DIR) does."
+    )
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Names of the safetensors files of a model folder: the one, or those that its index names.
+
+    Raises:
+        UntrustedFormat: pickled weights only, or an index that points elsewhere.
+        SchemaError: no weights, or some are missing.
+    """
     if (folder / WEIGHTS).is_file():
         return [WEIGHTS]
     index = folder / WEIGHTS_INDEX
     if not index.is_file():
         pickled = sorted(path for pattern in PICKLED for path in folder.glob(pattern))
         if pickled:
-            raise UntrustedFormat("pickled weights can run code and are never read", path=pickled[0], hint=CONVERT)
+            raise UntrustedFormat(
+                "pickled weights can run code and are never read", path=pickled[0], hint=_convert(folder)
+            )
         raise SchemaError(
             "no weights in the model folder", path=folder, field=WEIGHTS, expected=f"{WEIGHTS} or {WEIGHTS_INDEX}"
         )
@@ -98,7 +113,7 @@ def _weight_files(folder: Path) -> list[str]:
                 path=index,
                 field="weight_map",
                 found=name,
-                hint=CONVERT,
+                hint=_convert(folder),
             )
         if not (folder / name).is_file():
             raise SchemaError("a file of weights is missing", path=folder / name)
@@ -110,7 +125,7 @@ def _refuse_pickled(path: Path) -> None:
     with path.open("rb") as stream:
         start = stream.read(9)
     if start.startswith(PICKLE_STARTS) and start[8:9] != b"{":
-        raise UntrustedFormat("pickled weights can run code and are never read", path=path, hint=CONVERT)
+        raise UntrustedFormat("pickled weights can run code and are never read", path=path, hint=_convert(path))
     if start[8:9] != b"{" or int.from_bytes(start[:8], "little") > path.stat().st_size - 8:
         raise CorruptArtifact("not a safetensors file, or cut off", path=path)
 

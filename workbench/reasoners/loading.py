@@ -107,7 +107,8 @@ def load_reasoner(folder: Path, recipe: Recipe, where: Where) -> Loaded:
 
 
 def _load_feedback(folder: Path, recipe: Recipe, where: Where) -> Loaded:
-    backbone = load_backbone(folder, device=where.device, dtype=where.dtype)
+    alpha = None if recipe.checkpoint is None else recipe.checkpoint.lora_alpha
+    backbone = load_backbone(folder, device=where.device, dtype=where.dtype, lora_alpha=alpha)
     return Loaded(FeedbackReasoner(backbone, recipe), backbone.n_layers, backbone.d_model, backbone.d_vocab)
 
 
