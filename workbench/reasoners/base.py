@@ -42,14 +42,30 @@ class _Recording:
     pos: Tensor | None = None
     step: int | None = None
     fired: Counter[str] = field(default_factory=Counter)
+    sites: frozenset[str] = field(init=False)
+    _addresses: Tensor | None = None
+    """Of this step's first visit: the same for every site."""
 
-    @property
-    def sites(self) -> frozenset[str]:
-        return self.read.union(self.edits)
+    def __post_init__(self) -> None:
+        self.sites = self.read.union(self.edits)
+
+    def keep(self, visit: Visit, vectors: Tensor) -> None:
+        """Keep what was read, with its address."""
+        if self._addresses is None:
+            assert self.pos is not None
+            examples = torch.tensor(visit.examples)
+            same = torch.zeros_like(examples)
+            self._addresses = torch.stack([examples, same + visit.step, same, self.pos.cpu()], 1)
+        address = self._addresses
+        if visit.visit:
+            address = address.clone()
+            address[:, 2] = visit.visit
+        self.vectors[visit.site].append(vectors.clone())
+        self.address[visit.site].append(address)
 
     def at(self, step: int, places: Sequence[int], going: Tensor | None, pos: Tensor) -> None:
         """Get ready for one step of those examples of a batch that are still going."""
-        self.step, self.fired = step, Counter()
+        self.step, self.fired, self._addresses = step, Counter(), None
         if going is None or bool(going.all()):
             self.rows, self.examples, self.pos = None, tuple(places), pos
         else:
@@ -196,11 +212,7 @@ class Reasoner(ABC):
             mine = _checked(recording.edits[site](mine, visit), mine, visit)
             vectors = mine if recording.rows is None else vectors.index_copy(0, recording.rows, mine)
         if site in recording.read:
-            n = len(visit.examples)
-            recording.vectors[site].append(mine.detach().clone())
-            columns = [torch.tensor(visit.examples), torch.full((n,), visit.step), torch.full((n,), visit.visit)]
-            assert recording.pos is not None
-            recording.address[site].append(torch.stack([*columns, recording.pos.cpu()], 1))
+            recording.keep(visit, mine)
         return vectors
 
     def move_to(self, pos: Int[Tensor, " example"]) -> None:
