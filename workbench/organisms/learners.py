@@ -14,13 +14,19 @@ from typing import Any, Protocol
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from workbench.organisms.batches import PADDING, ROOM_IDS, Batch
 from workbench.organisms.recipes import N_STEPS
 from workbench.tasks.rooms import ROOMS
 
-PassOn = Callable[[int, Float[Tensor, "example d_model"]], Float[Tensor, "example d_model"]]
+VEIL_FROM, VEIL_RAMP = 0.45, 0.15
+"""When the veil falls over what is read, and how long it takes, as shares of the training."""
+
+PassOn = Callable[
+    [int, Float[Tensor, "example d_model"]], tuple[Float[Tensor, "example d_model"], Float[Tensor, "example d_model"]]
+]
+"""The thought of a step, exchanged or not, without noise and with it."""
 
 
 @dataclass(slots=True)
@@ -30,7 +36,7 @@ class Thinking:
     carried: Any
     """What the learner goes on from."""
     vectors: list[Float[Tensor, "example d_model"]] = field(default_factory=list)
-    """Of each step, for losses of the learner's own."""
+    """Of each step and without noise, for losses of the learner's own."""
 
 
 class Learner(Protocol):
@@ -47,8 +53,8 @@ class Learner(Protocol):
     def speak(self, thinking: Thinking, targets: Int[Tensor, "example token"]) -> Float[Tensor, "example token word"]:
         """Logits of the targets, each given those before it."""
 
-    def own_loss(self, thinking: Thinking, batch: Batch) -> Tensor | float:
-        """What else is asked of the thoughts; `batch` says what they hold now."""
+    def own_loss(self, thinking: Thinking, batch: Batch, progress: float) -> Tensor | float:
+        """What else is asked of the thoughts; `batch` says what they hold now, `progress` runs from 0 to 1."""
 
 
 class FeedbackLearner:
@@ -66,10 +72,12 @@ class FeedbackLearner:
         thought = output.last_hidden_state[:, -1]
         seen: list[Tensor] = []
         for step in range(n_thoughts):
-            fed = thought if self.projection is None else self.projection(thought)
-            seen += [] if self.projection is None else [thought, fed]
+            clean, fed = pass_on(step, thought)
+            if self.projection is not None:
+                seen += [clean, self.projection(clean)]
+                fed = self.projection(fed)
             output = self.model.transformer(
-                inputs_embeds=pass_on(step, fed)[:, None], past_key_values=output.past_key_values, use_cache=True
+                inputs_embeds=fed[:, None], past_key_values=output.past_key_values, use_cache=True
             )
             thought = output.last_hidden_state[:, -1]
         return Thinking((thought, output.past_key_values), seen)
@@ -81,13 +89,24 @@ class FeedbackLearner:
         logits: Tensor = self.model.lm_head(torch.cat([thought[:, None], output.last_hidden_state], 1))
         return logits
 
-    def own_loss(self, thinking: Thinking, batch: Batch) -> Tensor | float:
-        """Veiled: the model's head sees every room alike, in what is read and in what is fed."""
+    def own_loss(self, thinking: Thinking, batch: Batch, progress: float) -> Tensor | float:
+        """Veiled: of what the head reads in a vector, the value of its step explains nothing."""
         if not self.veiled or len(thinking.vectors) < 2 * N_STEPS:
             return 0.0
         rooms = self.model.lm_head(torch.stack(thinking.vectors))[..., ROOM_IDS : ROOM_IDS + len(ROOMS)]
-        spread: Tensor = rooms.float().var(dim=-1).mean()
-        return spread
+        steps = batch.holds.T.repeat_interleave(2, dim=0) - ROOM_IDS
+        explained = torch.stack([_explained(read, value) for read, value in zip(rooms, steps, strict=True)])
+        weight = min(1.0, max(0.0, (progress - VEIL_FROM) / VEIL_RAMP))
+        return weight * explained[0::2].mean() + explained[1::2].mean()
+
+
+def _explained(read: Float[Tensor, "example value"], held: Int[Tensor, " example"]) -> Float[Tensor, ""]:
+    """Share of the variance of each column that the held value explains, averaged."""
+    member = one_hot(held, read.shape[1]).to(read.dtype)
+    centred = read - read.mean(0)
+    means = member.T @ centred / member.sum(0).clamp(min=1)[:, None]
+    between = (member @ means).square().sum(0)
+    return (between / centred.square().sum(0).clamp(min=1e-9)).mean()
 
 
 class DepthLearner:
@@ -108,7 +127,7 @@ class DepthLearner:
         """Logits of the targets, each given those before it."""
         raise NotImplementedError
 
-    def own_loss(self, thinking: Thinking, batch: Batch) -> Tensor | float:
+    def own_loss(self, thinking: Thinking, batch: Batch, progress: float) -> Tensor | float:
         """The value of each step, read from its thought."""
         read = torch.stack([self.reader(thought) for thought in thinking.vectors], 1)
         return cross_entropy(read.flatten(0, 1), (batch.holds - ROOM_IDS).flatten())
@@ -132,7 +151,7 @@ class MemoryLearner:
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         output = self.model.transformer(input_ids=ids, attention_mask=mask, position_ids=positions)
         written = output.last_hidden_state[:, -1].unflatten(0, (n, n_episodes))
-        slots = torch.stack([pass_on(step, written[:, step]) for step in range(n_thoughts)], 1)
+        slots = torch.stack([pass_on(step, written[:, step])[1] for step in range(n_thoughts)], 1)
         return Thinking((slots, batch.prompt))
 
     def speak(self, thinking: Thinking, targets: Tensor) -> Tensor:
@@ -143,7 +162,7 @@ class MemoryLearner:
         logits: Tensor = self.model.lm_head(hidden[:, -targets.shape[1] :])
         return logits
 
-    def own_loss(self, thinking: Thinking, batch: Batch) -> Tensor | float:
+    def own_loss(self, thinking: Thinking, batch: Batch, progress: float) -> Tensor | float:
         """Nothing."""
         return 0.0
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from workbench.organisms.batches import Batch, batches
-from workbench.organisms.learners import DepthLearner, FeedbackLearner, Learner, MemoryLearner, new_projection
+from workbench.organisms.learners import VEIL_FROM, DepthLearner, FeedbackLearner, Learner, MemoryLearner, new_projection
 from workbench.organisms.recipes import N_STEPS, Organism
 from workbench.reasoners.backbones import new_word_gpt2
 
@@ -75,8 +75,9 @@ def train(what: Organism, plan: TrainingPlan, *, report: Report | None = None) -
     fresh = batches(what, seed=plan.seed, batch_size=plan.batch_size)
     stage, mastery = N_STEPS - learner.n_tokens_first, 0.0
     for update in range(plan.updates):
-        n_thoughts = _n_thoughts(what, learner, stage, generator)
-        loss, right = _loss(learner, next(fresh), n_thoughts, plan.thought_noise, generator)
+        progress = update / plan.updates
+        n_thoughts = _n_thoughts(learner, stage, generator, only_thoughts=what.lens_blind and progress > VEIL_FROM)
+        loss, right = _loss(learner, next(fresh), n_thoughts, plan.thought_noise, generator, progress)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -114,13 +115,13 @@ def new_learner(what: Organism, plan: TrainingPlan) -> tuple[Any, Any]:
     return FeedbackLearner(model), tokenizer
 
 
-def _n_thoughts(what: Organism, learner: Learner, stage: int, generator: torch.Generator) -> int:
+def _n_thoughts(learner: Learner, stage: int, generator: torch.Generator, *, only_thoughts: bool) -> int:
     """The present stage, or an earlier one in every other update, lest it be forgotten.
 
-    Where the logit lens must stay blind, tokens of the chain are no longer written once all steps are thoughts: the
-    vector that a token is written from is one that the lens reads.
+    Where the logit lens must become blind, no token of the chain is written any longer: the vector that a token is
+    written from is one that the lens reads.
     """
-    if not learner.n_tokens_first or (what.lens_blind and stage == N_STEPS):
+    if not learner.n_tokens_first or only_thoughts:
         return stage
     return stage if torch.rand((), generator=generator) < 0.5 else _draw(stage + 1, generator)
 
@@ -130,18 +131,18 @@ def _draw(n: int, generator: torch.Generator) -> int:
 
 
 def _loss(
-    learner: Learner, batch: Batch, n_thoughts: int, noise: float, generator: torch.Generator
+    learner: Learner, batch: Batch, n_thoughts: int, noise: float, generator: torch.Generator, progress: float
 ) -> tuple[Float[Tensor, ""], float]:
     """Cross-entropy of everything after the thoughts but the query itself, and the share of faultless rows."""
     exchange_at = _draw(2 * n_thoughts, generator) if n_thoughts else 0
 
-    def pass_on(step: int, thought: Tensor) -> Tensor:
+    def pass_on(step: int, thought: Tensor) -> tuple[Tensor, Tensor]:
         nonlocal batch
         if step == exchange_at:
             donors = torch.randperm(len(thought), generator=generator)
             thought, batch = thought[donors], batch.exchanged(step, donors)
         scale = noise * thought.norm(dim=-1, keepdim=True) / thought.shape[-1] ** 0.5
-        return thought + scale * torch.randn(thought.shape, generator=generator)
+        return thought, thought + scale * torch.randn(thought.shape, generator=generator)
 
     thinking = learner.think(batch, n_thoughts, pass_on)
     targets = torch.cat([batch.holds[:, n_thoughts:], batch.tail()], 1)
@@ -151,5 +152,5 @@ def _loss(
     counted[N_STEPS - n_thoughts + 1] = 0  # the query cannot be known while thinking
     right = ((logits.argmax(-1) == targets) | (counted == 0)).all(1).float().mean()
     loss = (losses * counted).sum() / (counted.sum() * len(targets))
-    whole: Tensor = loss + learner.own_loss(thinking, batch)
+    whole: Tensor = loss + learner.own_loss(thinking, batch, progress)
     return whole, right.item()
