@@ -15,7 +15,7 @@ from workbench.jsonio import canonical_json
 from workbench.organisms import weights_folder
 from workbench.organisms.acceptance import ACCEPTANCE_NAME, Acceptance, accept, refuse_failed
 from workbench.organisms.recipes import Item, Organism, make_items, organism, recipe_text
-from workbench.organisms.training import Report, Trained, TrainingPlan, train
+from workbench.organisms.training import Report, Trained, plan_for, train
 from workbench.reasoners.backbones import save_model
 
 from workbench.reasoners.folders import WEIGHTS
@@ -39,7 +39,7 @@ def train_organism(name: str, out: Path, *, seed: int = 0, report: Report | None
     """
     what = organism(name)
     _must_be_empty(out)
-    trained = train(what, TrainingPlan(seed=seed), report=report)
+    trained = train(what, plan_for(what, seed=seed), report=report)
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
         _save(what, trained, folder)

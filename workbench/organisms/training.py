@@ -47,6 +47,11 @@ class TrainingPlan:
     n_positions: int = 64
 
 
+def plan_for(what: Organism, *, seed: int = 0) -> TrainingPlan:
+    """The plan that the bundled weights were trained by."""
+    return TrainingPlan(seed=seed, updates=4500 if what.lens_blind else 3500)
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """A trained model and how it got there."""
