@@ -14,6 +14,9 @@ from workbench.reasoners.backbones import load_backbone
 from workbench.reasoners.base import Reasoner
 from workbench.reasoners.feedback import FeedbackReasoner
 from workbench.reasoners.folders import folder_fingerprint, refuse_unsafe
+from workbench.reasoners.layer_memory import LayerMemoryReasoner
+from workbench.reasoners.memory_bank import MemoryBankReasoner
+from workbench.reasoners.memory_pool import read_memory
 from workbench.reasoners.recipe import RECIPE_NAME, Recipe, read_recipe
 
 ORGANISM_PREFIX = "organism:"
@@ -112,8 +115,19 @@ def _load_feedback(folder: Path, recipe: Recipe, where: Where) -> Loaded:
     return Loaded(FeedbackReasoner(backbone, recipe), backbone.n_layers, backbone.d_model, backbone.d_vocab)
 
 
+def _load_memory(folder: Path, recipe: Recipe, where: Where) -> Loaded:
+    backbone = load_backbone(folder, device=where.device, dtype=where.dtype)
+    reasoner: Reasoner
+    if recipe.preset == "memory-bank":
+        reasoner = MemoryBankReasoner(backbone, recipe)
+    else:
+        reasoner = LayerMemoryReasoner(backbone, recipe, read_memory(folder, backbone))
+    return Loaded(reasoner, backbone.n_layers, backbone.d_model, backbone.d_vocab)
+
+
 FAMILIES: Mapping[str, Callable[[Path, Recipe, Where], Loaded]] = {
     "feedback": _load_feedback,
+    "memory": _load_memory,
     "tokens": _load_feedback,
 }
 """How the folders of each family are loaded."""
