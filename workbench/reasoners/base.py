@@ -72,6 +72,10 @@ class _Recording:
             self.rows = going.nonzero()[:, 0]
             self.examples, self.pos = tuple(places[row] for row in self.rows.tolist()), pos[self.rows]
 
+    def moved_to(self, pos: Tensor) -> None:
+        """Go on at another position of the same step."""
+        self.pos, self._addresses = pos, None
+
     def refuse_silent(self, *, unused: bool) -> None:
         """No site that is read or edited may stay silent."""
         silent = sorted(site for site in self.sites if (site in self.unused) == unused and not self.fired[site])
@@ -219,7 +223,7 @@ class Reasoner(ABC):
         """Say which position, per example, the next visits of this step fill, where a step fills several."""
         recording = self._recording
         if recording is not None and recording.step is not None:
-            recording.pos = pos if recording.rows is None else pos[recording.rows]
+            recording.moved_to(pos if recording.rows is None else pos[recording.rows])
 
     def tap_of(self, site: str) -> Callable[[Tensor], Tensor]:
         """The tap of one site, as hooks call it; outside latent steps everything passes."""
