@@ -119,7 +119,7 @@ class LayerMemoryReasoner(MemoryReasoner):
         for new in written.unbind(1):
             self.move_to(self._next_position(pool))
             thought = self.tap("thought", new)
-            pool = pool.appended(thought, self._edited_keys(thought))
+            pool = pool.appended(Pool(thought[:, None], self._edited_keys(thought)))
         return replace(state, pool=pool, episode=state.episode + 1)
 
     def _write(self, memory: Pool, ids: Tensor, mask: Tensor | None) -> Float[Tensor, "example slot layer d_model"]:
@@ -184,17 +184,18 @@ class LayerMemoryReasoner(MemoryReasoner):
         kept = np.stack([np.sort(one.permutation(len(pool))[:n_kept]) for one in generators])
         return pool.chosen(torch.from_numpy(kept).to(self.device))
 
-    def _edited_keys(self, slot: Float[Tensor, "example layer d_model"]) -> dict[str, Tensor]:
-        """Let keys and values of a new slot pass; those that an edit changed come back."""
+    def _edited_keys(self, slot: Float[Tensor, "example layer d_model"]) -> dict[str, Edited]:
+        """Let keys and values of a new slot pass; what edits made of them comes back."""
         watched = [name for name in self._key_sites if self.watches(name)]
-        changed: dict[str, Tensor] = {}
+        edited: dict[str, Edited] = {}
 
         def note(name: str) -> Callable[[Tensor], Tensor]:
             def through(vectors: Tensor) -> Tensor:
                 came = vectors[:, 0]
                 passed = self.tap(name, came)
                 if passed is not came:
-                    changed[name] = passed
+                    changed = (passed != came).flatten(1).any(1, keepdim=True)
+                    edited[name] = Edited(passed[:, None], changed)
                 return vectors
 
             return through
@@ -203,7 +204,7 @@ class LayerMemoryReasoner(MemoryReasoner):
             taps = self._block_inputs(slot[:, None], None) | {name: note(name) for name in watched}
             with self.backbone.hooked(taps):
                 self.backbone.forward_vectors(torch.zeros_like(slot[:, :1]))
-        return changed
+        return edited
 
     def _next_position(self, pool: Pool) -> Tensor:
         return torch.full((len(pool.slots),), self._columns(len(pool) + 1) - 1, device=self.device)

@@ -73,6 +73,11 @@ class Edited:
         """The computed ones but for those that were changed."""
         return torch.where(self.changed[..., None, None], self.vectors, came)
 
+    def unchanged(self, n_slots: int) -> Edited:
+        """So many slots of which nothing was changed."""
+        n, *shape = self.vectors[:, 0].shape
+        return Edited(self.vectors.new_zeros(n, n_slots, *shape), self.changed.new_zeros(n, n_slots))
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -96,16 +101,11 @@ class Pool:
         places = torch.arange(max(0, len(self) - n), len(self), device=self.slots.device)
         return self.chosen(places.expand(len(self.slots), -1))
 
-    def appended(self, slot: Float[Tensor, "example layer d_model"], keys: Mapping[str, Tensor]) -> Pool:
-        """With one more slot, and the keys and values of it that were edited."""
-        n, edited = len(slot), {}
-        for name in {*self.edited, *keys}:
-            like = keys[name] if name in keys else self.edited[name].vectors[:, 0]
-            none = Edited(
-                like.new_zeros(n, len(self), *like.shape[1:]),
-                torch.zeros(n, len(self), dtype=torch.bool, device=like.device),
-            )
-            old = self.edited.get(name, none)
-            changed = torch.full((n, 1), name in keys, device=like.device)
-            edited[name] = Edited(torch.cat([old.vectors, like[:, None]], 1), torch.cat([old.changed, changed], 1))
-        return Pool(torch.cat([self.slots, slot[:, None]], 1), edited)
+    def appended(self, other: Pool) -> Pool:
+        """With newer slots, and what was edited of them."""
+        edited = {}
+        for name in {*self.edited, *other.edited}:
+            old = self.edited[name] if name in self.edited else other.edited[name].unchanged(len(self))
+            new = other.edited[name] if name in other.edited else self.edited[name].unchanged(len(other))
+            edited[name] = Edited(torch.cat([old.vectors, new.vectors], 1), torch.cat([old.changed, new.changed], 1))
+        return Pool(torch.cat([self.slots, other.slots], 1), edited)

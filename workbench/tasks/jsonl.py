@@ -30,7 +30,7 @@ class _Line(BaseModel):
     answer: str | None = None
     condition: str | None = None
     steps: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    writes: list[str] = []
+    writes: list[Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]] = []
     meta: dict[str, Any] = {}
 
 
