@@ -20,7 +20,7 @@ from workbench.tasks import Rooms, problem_lines
 
 COMMANDS = [
     ["demo"], ["check-model"], ["capture"], ["fit"], ["audit"], ["verify"], ["dashboard"], ["doctor"],
-    ["organism", "list"], ["organism", "show"], ["organism", "train"], ["organism", "export"],
+    ["convert"], ["organism", "list"], ["organism", "show"], ["organism", "train"], ["organism", "export"],
 ]  # fmt: skip
 
 
