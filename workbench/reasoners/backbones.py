@@ -277,7 +277,7 @@ def load_backbone(
     except LIBRARY_ERRORS as error:
         raise SchemaError(f"the folder cannot be loaded: {error}", path=folder) from error
     model, info = loaded
-    refuse_unfit(checkpoint, type(model).__name__, info)
+    refuse_unfit(checkpoint, model, info)
     projection = read_projection(checkpoint, int(model.get_input_embeddings().weight.shape[1]))
     try:
         return Backbone(model.to(device), tokenizer, None if projection is None else projection.to(device, dtype))

@@ -233,19 +233,25 @@ def _take_copy(checkpoint: Checkpoint, weights: dict[str, Tensor], embedding: st
         )  # fmt: skip
 
 
-def refuse_unfit(checkpoint: Checkpoint, model: str, info: Mapping[str, Any]) -> None:
+def refuse_unfit(checkpoint: Checkpoint, model: nn.Module, info: Mapping[str, Any]) -> None:
     """Refuse a model of which weights are missing, or left over; `info` is what transformers says of the loading.
 
     Raises:
         SchemaError: naming the first of them.
     """
     left = [key for key in info["unexpected_keys"] if not OLD_BUFFERS.search(key)]
-    if len(left) == len(checkpoint.files) or (left and checkpoint.layout != "plain"):
-        raise unknown_layout(checkpoint.folder, left, f"{len(left)} keys are not of {model}, nor of a known layout")
+    name = type(model).__name__
+    if len(info["missing_keys"]) >= len(list(model.parameters())):
+        keys = list(checkpoint.files)
+        raise unknown_layout(
+            checkpoint.folder, keys, f"no weight of {name} is stored, under the keys of no known layout"
+        )
+    if left and checkpoint.layout != "plain":
+        raise unknown_layout(checkpoint.folder, left, f"{len(left)} keys of the model are not of {name}")
     absent = sorted(set(info["missing_keys"]) | set(info.get("mismatched_keys", ())), key=str)
     if absent:
         raise SchemaError(
-            f"{len(absent)} weights of {model} are not in the file, or have another shape",
+            f"{len(absent)} weights of {name} are not in the file, or have another shape",
             path=checkpoint.folder / WEIGHTS, field=str(absent[0]),
         )  # fmt: skip
 
