@@ -28,6 +28,8 @@ class Site:
     """Whether the final norm has been applied already; None where the model's head reads no such vector."""
     unused: bool = False
     """Fires once, after the last step, with a vector that was computed and not put back."""
+    derived: bool = False
+    """Computed for reading only: nothing goes on from it, so that an edit there is refused."""
     address: tuple[str, ...] = ADDRESS
     """What the columns of an address are called here."""
 

@@ -290,6 +290,10 @@ class Reasoner(ABC):
         unknown = sorted((set(read) | set(edits)) - set(self.sites))
         if unknown:
             raise UnknownSiteError(f"no site {unknown[0]!r}; this reasoner has {', '.join(self.sites)}", field="site")
+        derived = sorted(site for site in edits if self.sites[site].derived)
+        if derived:
+            raise ConfigError("nothing goes on from this site, so an edit there would do nothing", field="edits",
+                              found=derived[0])  # fmt: skip
         seeds = range(len(problems)) if seeds is None else seeds
         unused = frozenset(name for name, site in self.sites.items() if site.unused)
         recording = _Recording(frozenset(read), edits, {s: [] for s in read}, {s: [] for s in read}, unused)
@@ -312,7 +316,7 @@ class Reasoner(ABC):
                     progress(len(spoken), len(problems))
         order = range(len(problems))
         return Trace(
-            rows={site: _in_order(recording.vectors[site], recording.address[site]) for site in read},
+            rows={site: _in_order(recording.vectors[site], recording.address[site], self.sites[site].shape) for site in read},
             said=tuple(spoken[i][0] for i in order),
             emitted=tuple(spoken[i][1] for i in order),
             n_steps=tuple(spoken[i][3] for i in order),
@@ -371,9 +375,9 @@ def _checked(edited: Any, came: Tensor, visit: Visit) -> Tensor:
     return edited
 
 
-def _in_order(vectors: list[Tensor], address: list[Tensor]) -> Rows:
+def _in_order(vectors: list[Tensor], address: list[Tensor], shape: tuple[int, ...]) -> Rows:
     if not vectors:
-        return Rows(torch.empty(0), torch.empty(0, 4, dtype=torch.long))
+        return Rows(torch.empty(0, *shape), torch.empty(0, 4, dtype=torch.long))
     joined = torch.cat(address)
     order = sorted(range(len(joined)), key=joined.tolist().__getitem__)
     return Rows(torch.cat(vectors)[order], joined[order])

@@ -61,6 +61,10 @@ def check_reasoner(reasoner: Reasoner, problems: Sequence[Problem]) -> list[Chec
     return results
 
 
+def _editable(reasoner: Reasoner) -> list[str]:
+    return [name for name, site in reasoner.sites.items() if not site.derived]
+
+
 def _must(condition: bool, message: str) -> None:
     if not condition:
         raise ContractError(message)
@@ -76,7 +80,7 @@ def reading_changes_nothing(reasoner: Reasoner, problems: Sequence[Problem]) -> 
 
 def identity_edit_changes_nothing(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
     """An identity edit changes nothing."""
-    same = reasoner.run(problems, edits={site: lambda vectors, visit: vectors for site in reasoner.sites})
+    same = reasoner.run(problems, edits={site: lambda vectors, visit: vectors for site in _editable(reasoner)})
     _must(torch.equal(reasoner.run(problems).first_logits, same.first_logits), "logits differ under an identity edit")
 
 
@@ -130,7 +134,7 @@ def read_after_edit(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
 def self_patch_is_identity(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
     """Patching a run with its own vectors is the identity."""
     plain = reasoner.run(problems, read=list(reasoner.sites))
-    for site in reasoner.sites:
+    for site in _editable(reasoner):
         patched = reasoner.run(problems, edits={site: _put_back(plain[site])})
         _must(
             torch.allclose(plain.first_logits, patched.first_logits, atol=1e-6, rtol=1e-5),
@@ -186,7 +190,7 @@ def failing_edit_leaves_no_residue(reasoner: Reasoner, problems: Sequence[Proble
         raise _Planned
 
     clean = reasoner.run(problems).first_logits
-    for site in reasoner.sites:
+    for site in _editable(reasoner):
         try:
             reasoner.run(problems, edits={site: fail})
         except _Planned:
@@ -197,14 +201,14 @@ def failing_edit_leaves_no_residue(reasoner: Reasoner, problems: Sequence[Proble
 
 def every_visit_is_kept(reasoner: Reasoner, problems: Sequence[Problem]) -> None:
     """Every visit that an edit sees is kept and labelled, once."""
-    seen: dict[str, list[tuple[int, ...]]] = {site: [] for site in reasoner.sites}
+    seen: dict[str, list[tuple[int, ...]]] = {site: [] for site in _editable(reasoner)}
 
     def count(vectors: torch.Tensor, visit: Visit) -> torch.Tensor:
         seen[visit.site] += [(example, visit.step, visit.visit) for example in visit.examples]
         return vectors
 
-    trace = reasoner.run(problems, read=list(reasoner.sites), edits=dict.fromkeys(reasoner.sites, count))
-    for site in reasoner.sites:
+    trace = reasoner.run(problems, read=_editable(reasoner), edits=dict.fromkeys(_editable(reasoner), count))
+    for site in _editable(reasoner):
         address = [tuple(a) for a in trace[site].address[:, :3].tolist()]
         _must(len(set(address)) == len(address), f"{site}: an address occurs twice")
         _must(sorted(seen[site]) == address, f"{site}: {len(seen[site])} visits, {len(address)} kept")
