@@ -19,7 +19,7 @@ from workbench.reasoners.contract import check_reasoner, random_problems
 from workbench.reasoners.layer_memory import LayerMemoryReasoner
 from workbench.reasoners.loading import load_model
 from workbench.reasoners.memory_bank import MemoryBankReasoner
-from workbench.reasoners.memory_pool import TrainedMemory
+from workbench.reasoners.memory_pool import Edited, Pool, TrainedMemory
 from workbench.reasoners.recipe import parse_recipe
 from workbench.tasks import Problem, read_problems
 
@@ -314,6 +314,17 @@ def test_an_edited_slot_is_what_later_episodes_and_the_prompt_read(loaded_models
     assert not torch.allclose(reasoner.run([ONE], edits={"thought": last}).first_logits, plain.first_logits, atol=1e-3)
 
 
+def test_what_was_edited_of_a_slot_stays_with_it():
+    places = torch.arange(3.0).expand(2, 3)
+    vectors = places[..., None, None] * torch.ones(2, 3, 1, 4)
+    changed = torch.tensor([[False, True, False], [True, False, True]])
+    pool = Pool(places[..., None, None] * torch.ones(2, 3, 1, 4), {"k": Edited(vectors, changed)})
+    kept = pool.chosen(torch.tensor([[1, 2], [0, 1]])).appended(Pool(torch.full((2, 1, 1, 4), 9.0)))
+    assert kept.slots[:, :, 0, 0].tolist() == [[1, 2, 9], [0, 1, 9]]
+    assert kept.edited["k"].changed.tolist() == [[True, False, False], [True, False, False]]
+    assert kept.edited["k"].put(torch.full((2, 3, 1, 4), -1.0))[:, :, 0, 0].tolist() == [[1, -1, -1], [0, -1, -1]]
+
+
 def test_a_stored_slot_is_decoded_by_what_the_last_block_left(loaded):
     reasoner = layered(loaded)
     slot = reasoner.run([ONE], read=["thought"])["thought"].at(0, 1)
@@ -360,6 +371,18 @@ def test_problems_that_do_not_fit_are_refused(loaded, preset, problem, error, fi
         reasoner.run([problem])
     assert caught.value.field == field
     assert reasoner.run([replace(ONE, steps=3)]).n_steps == (3,)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_problem_may_fill_the_model_to_the_last_position(loaded, preset):
+    reasoner = bank(loaded) if preset == "memory-bank" else layered(loaded)
+    around = (
+        6 + len(("<bot>", "<eot>", "<say>", "answer")) + 1
+    )  # slots, markers, and all that is said but its last token
+    full = replace(ONE, prompt=" ".join(["east"] * (N_POSITIONS - around)))
+    assert reasoner.run([full]).n_steps == (3,)
+    with pytest.raises(LimitExceeded, match="more positions than the model has"):
+        reasoner.run([replace(full, prompt=full.prompt + " east")])
 
 
 def test_an_episode_must_have_tokens_to_make_slots_of(loaded):
