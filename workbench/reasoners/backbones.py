@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
 from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
 from transformers import (
+    AddedToken,
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -330,7 +331,8 @@ def new_word_gpt2(
     """An untrained GPT-2 without dropout, and a tokenizer that has one token a word."""
     tokenizer = Tokenizer(WordLevel({word: k for k, word in enumerate(words)}, unk_token=words[0]))
     tokenizer.pre_tokenizer = WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=words[0])  # type: ignore[no-untyped-call]
+    unknown = AddedToken(words[0], single_word=True, special=True)  # and never a part of another word
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=unknown)  # type: ignore[no-untyped-call]
     config = GPT2Config(
         vocab_size=len(words), n_positions=n_positions, n_embd=d_model, n_layer=n_layers, n_head=n_heads,
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=None, eos_token_id=None,
