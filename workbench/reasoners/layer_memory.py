@@ -116,11 +116,12 @@ class LayerMemoryReasoner(MemoryReasoner):
         """Write one episode behind the newest slots, drop old slots if need be, append the new ones."""
         written = self._write(state.pool.newest(self.memory.slots), *self.same_length(state.problems, state.episode))
         pool = self._with_room(state.pool, state.generators)
+        fresh = Pool(written[:, :0])
         for new in written.unbind(1):
-            self.move_to(self._next_position(pool))
+            self.move_to(self._position(len(written), len(pool) + len(fresh)))
             thought = self.tap("thought", new)
-            pool = pool.appended(Pool(thought[:, None], self._edited_keys(thought)))
-        return replace(state, pool=pool, episode=state.episode + 1)
+            fresh = fresh.appended(Pool(thought[:, None], self._edited_keys(thought)))
+        return replace(state, pool=pool.appended(fresh), episode=state.episode + 1)
 
     def _write(self, memory: Pool, ids: Tensor, mask: Tensor | None) -> Float[Tensor, "example slot layer d_model"]:
         n, m = len(ids), self._columns(len(memory))
@@ -206,13 +207,13 @@ class LayerMemoryReasoner(MemoryReasoner):
                 self.backbone.forward_vectors(torch.zeros_like(slot[:, :1]))
         return edited
 
-    def _next_position(self, pool: Pool) -> Tensor:
-        return torch.full((len(pool.slots),), self._columns(len(pool) + 1) - 1, device=self.device)
+    def _position(self, n: int, n_before: int) -> Int[Tensor, " example"]:
+        return torch.full((n,), self._columns(n_before + 1) - 1, device=self.device)
 
     def positions(self, state: LayerState) -> Tensor:
         """Where the next slot would be read, were it the last one."""
         n_kept = min(len(state.pool), self.memory.capacity - self.memory.slots)
-        return torch.full((len(state.problems),), self._columns(n_kept + 1) - 1, device=self.device)
+        return self._position(len(state.problems), n_kept)
 
     def turn_to_speak(self, state: LayerState) -> LayerState:
         """Put the whole pool before the sequence that reads, then feed what reads it."""
