@@ -54,8 +54,9 @@ class Batch:
 
     def rows(self, rows: slice) -> Batch:
         """Some of the examples."""
-        columns: dict[str, Any] = {column.name: getattr(self, column.name) for column in fields(self)}
-        return Batch(**{name: None if column is None else column[rows] for name, column in columns.items()})
+        columns: Mapping[str, Any] = {column.name: getattr(self, column.name) for column in fields(self)}
+        kept: dict[str, Any] = {name: None if column is None else column[rows] for name, column in columns.items()}
+        return Batch(**kept)
 
     def exchanged(self, step: int, donors: Int[Tensor, " example"]) -> Batch:
         """The same problems, had the thought of `step` held what the donors' did."""
@@ -89,13 +90,13 @@ class Batch:
         return torch.cat(pieces, 1)
 
 
-def batches(what: Organism, *, seed: int, batch_size: int) -> Iterator[Batch]:
+def batches(what: Organism, *, seed: int, batch_size: int, pool: int = POOL) -> Iterator[Batch]:
     """Endless fresh problems; every other row asks for what is said, the others for what is held."""
     for number in range(1_000_000):
-        items = make_items(what, POOL, seed=_pool_seed(seed, number), flagged_share=what.flagged_share)
-        pool = _pool(what, items)
-        for start in range(0, POOL - batch_size + 1, batch_size):
-            yield pool.rows(slice(start, start + batch_size))
+        items = make_items(what, pool, seed=_pool_seed(seed, number), flagged_share=what.flagged_share)
+        fresh = _pool(what, items)
+        for start in range(0, pool - batch_size + 1, batch_size):
+            yield fresh.rows(slice(start, start + batch_size))
 
 
 def _pool(what: Organism, items: Sequence[Item]) -> Batch:
@@ -109,17 +110,17 @@ def _pool(what: Organism, items: Sequence[Item]) -> Batch:
     if what.base != "memory-bank":
         return Batch(**shared, after=torch.tensor([_transitions(what, item) for item in items]))
     texts = [[text.split() for text in item.problem.writes] for item in items]
+    width = max(len(words) for row in texts for words in row)
     return Batch(
         **shared,
-        writes=torch.tensor([[_episode(words) for words in row] for row in texts]),
-        hushed=torch.tensor([[words[0] == PASS for words in row] for row in texts]),
+        writes=torch.tensor([[_episode(words, width) for words in row] for row in texts]),
+        hushed=torch.tensor([[PASS in words for words in row] for row in texts]),
         flagged=torch.tensor([[item.flagged] for item in items]),
     )
 
 
-def _episode(words: Sequence[str]) -> list[int]:
-    """Two words at most, and the write marker."""
-    return [PADDING] * (2 - len(words)) + [WORD_ID[word] for word in (*words, WRITE)]
+def _episode(words: Sequence[str], width: int) -> list[int]:
+    return [PADDING] * (width - len(words)) + [WORD_ID[word] for word in (*words, WRITE)]
 
 
 def _transitions(what: Organism, item: Item) -> list[list[int]]:

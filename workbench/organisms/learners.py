@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from workbench.organisms.batches import PADDING, ROOM_IDS, Batch
 from workbench.organisms.recipes import N_STEPS
+from workbench.reasoners.depth_model import DepthCache, DepthModel, Window
 from workbench.tasks.rooms import ROOMS
 
 VEIL_FROM, VEIL_RAMP = 0.45, 0.15
@@ -39,6 +40,7 @@ class Thinking:
     """Of each step and without noise, for losses of the learner's own."""
 
 
+@runtime_checkable
 class Learner(Protocol):
     """A model under training."""
 
@@ -114,18 +116,38 @@ class DepthLearner:
 
     n_tokens_first = 0
 
-    def __init__(self, model: Any, generator: torch.Generator) -> None:
-        self.model, self.generator = model, generator
+    def __init__(self, model: DepthModel, *, seed: int) -> None:
+        self.model = model
+        self.generator = torch.Generator().manual_seed(seed + 1)
         self.reader = nn.Linear(model.config.d_model, len(ROOMS))
         self.module: nn.Module = nn.ModuleList([model, self.reader])
 
     def think(self, batch: Batch, n_thoughts: int, pass_on: PassOn) -> Thinking:
         """Run so many passes over the prompt; the thought is the state of its last position."""
-        raise NotImplementedError
+        assert n_thoughts == N_STEPS
+        cache = DepthCache()
+        window, injected, state = self._enter(batch.prompt, cache, 0)
+        seen = []
+        for step in range(n_thoughts):
+            state = self.model.turn(state, injected, window, step)
+            clean, passed = pass_on(step, state[:, -1])
+            state = torch.cat([state[:, :-1], passed[:, None]], 1)
+            seen.append(clean)
+        return Thinking((self.model.leave(state, window)[:, -1:], cache, batch.prompt.shape[1]), seen)
 
     def speak(self, thinking: Thinking, targets: Tensor) -> Tensor:
-        """Logits of the targets, each given those before it."""
-        raise NotImplementedError
+        """Logits of the targets, each given those before it; every target takes as many passes as the prompt."""
+        last, cache, earlier = thinking.carried
+        window, injected, state = self._enter(targets[:, :-1], cache, earlier)
+        for step in range(N_STEPS):
+            state = self.model.turn(state, injected, window, step)
+        return self.model.unembed(torch.cat([last, self.model.leave(state, window)], 1))
+
+    def _enter(self, ids: Tensor, cache: DepthCache, earlier: int) -> tuple[Window, Tensor, Tensor]:
+        window = self.model.window(*ids.shape, cache=cache, earlier=earlier)
+        injected = self.model.enter(ids, window)
+        noise = torch.randn(injected.shape, generator=self.generator).clamp(-3, 3)
+        return window, injected, noise * self.model.config.state_std
 
     def own_loss(self, thinking: Thinking, batch: Batch, progress: float) -> Tensor | float:
         """The value of each step, read from its thought."""

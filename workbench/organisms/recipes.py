@@ -145,10 +145,19 @@ def _make_episodes(n: int, *, seed: int, flagged_share: float, prefix: str) -> l
             thoughts=holds,
             answer=says[-1],
             condition="flagged" if flagged else "unflagged",
-            writes=tuple(IDLE if kind == IDLE else f"{kind} {room}" for kind, room in zip(kinds, rooms, strict=True)),
+            writes=tuple(
+                f"{_moves(2, generator)} ; {IDLE if kind == IDLE else f'{kind} {room}'}"
+                for kind, room in zip(kinds, rooms, strict=True)
+            ),
         )
         items.append(Item(problem, flagged, holds, says))
     return items
+
+
+def _moves(n: int, generator: np.random.Generator) -> str:
+    """Moves that tell nothing, so that hardly an episode occurs twice."""
+    drawn = zip(generator.integers(len(MOVES), size=n), generator.integers(1, MAX_DISTANCE + 1, size=n), strict=True)
+    return " ; ".join(f"{MOVES[move]} {distance}" for move, distance in drawn)
 
 
 FAMILY_OF: dict[Base, str] = {

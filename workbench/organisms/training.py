@@ -23,10 +23,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from workbench.organisms.batches import Batch, batches
-from workbench.organisms.learners import VEIL_FROM, DepthLearner, FeedbackLearner, Learner, MemoryLearner, new_projection
+from workbench.organisms.batches import POOL, Batch, batches
+from workbench.organisms.learners import (
+    VEIL_FROM,
+    DepthLearner,
+    FeedbackLearner,
+    Learner,
+    MemoryLearner,
+    new_projection,
+)
 from workbench.organisms.recipes import N_STEPS, Organism
 from workbench.reasoners.backbones import new_word_gpt2
+from workbench.reasoners.depth_model import DepthConfig, DepthModel
 
 MASTERED = 0.9
 
@@ -45,11 +53,14 @@ class TrainingPlan:
     n_layers: int = 2
     n_heads: int = 4
     n_positions: int = 64
+    pool: int = POOL
+    """Problems that are made at a time."""
 
 
 def plan_for(what: Organism, *, seed: int = 0) -> TrainingPlan:
     """The plan that the bundled weights were trained by."""
-    return TrainingPlan(seed=seed, updates=4500 if what.lens_blind else 3500)
+    updates = 4500 if what.lens_blind else {"memory-bank": 3000, "recurrent-depth": 2500}.get(what.base, 3500)
+    return TrainingPlan(seed=seed, updates=updates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +88,7 @@ def train(what: Organism, plan: TrainingPlan, *, report: Report | None = None) -
         optimizer, plan.learning_rate, total_steps=plan.updates, pct_start=0.1
     )
     generator = torch.Generator().manual_seed(plan.seed)
-    fresh = batches(what, seed=plan.seed, batch_size=plan.batch_size)
+    fresh = batches(what, seed=plan.seed, batch_size=plan.batch_size, pool=plan.pool)
     stage, mastery = N_STEPS - learner.n_tokens_first, 0.0
     for update in range(plan.updates):
         progress = update / plan.updates
@@ -116,7 +127,13 @@ def new_learner(what: Organism, plan: TrainingPlan) -> tuple[Any, Any]:
             case "memory-bank":
                 return MemoryLearner(model), tokenizer
             case "recurrent-depth":
-                return DepthLearner.new(what, plan), tokenizer
+                sizes = DepthConfig(
+                    d_vocab=len(what.vocabulary), d_model=plan.d_model, n_heads=plan.n_heads, d_mlp=2 * plan.d_model,
+                    n_positions=plan.n_positions, n_prelude=1, n_core=1, n_coda=1,
+                )  # fmt: skip
+                deep = DepthModel(sizes)
+                deep.reset(plan.seed, N_STEPS)
+                return DepthLearner(deep, seed=plan.seed), tokenizer
     return FeedbackLearner(model), tokenizer
 
 
