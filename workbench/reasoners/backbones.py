@@ -266,7 +266,7 @@ def load_backbone(
     checkpoint = open_checkpoint(folder)
     try:
         config = AutoConfig.from_pretrained(folder, **local)
-        tokenizer = _load_tokenizer(folder, local)
+        tokenizer = load_tokenizer(folder)
         if checkpoint.layout == "plain":
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder, config=config, use_safetensors=True, dtype=dtype, output_loading_info=True, **local
@@ -313,11 +313,15 @@ def _empty_model(config: Any) -> tuple[Any, str]:
     return empty, next(f"{name}.weight" for name, module in empty.named_modules() if module is inputs)
 
 
-def _load_tokenizer(folder: Path, local: dict[str, Any]) -> PreTrainedTokenizerBase:
-    """The tokenizer as `tokenizer.json` has it; for some architectures transformers would put another in its place."""
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer as `tokenizer.json` has it; for some architectures transformers would put another in its place.
+
+    Raises:
+        SchemaError: it cannot be read.
+    """
     loader: Any = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() else AutoTokenizer
     with tokenizers_errors("the tokenizer cannot be loaded", path=folder / "tokenizer.json"):
-        return loader.from_pretrained(folder, **local)  # type: ignore[no-any-return]
+        return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)  # type: ignore[no-any-return]
 
 
 def _hush() -> None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from workbench.errors import ConfigError, LimitExceeded, WorkbenchError
 from workbench.organisms import weights_folder
-from workbench.reasoners.backbones import load_backbone
+from workbench.reasoners.backbones import load_backbone, load_tokenizer
 from workbench.reasoners.base import Reasoner
+from workbench.reasoners.depth_files import load_depth_model
 from workbench.reasoners.feedback import FeedbackReasoner
 from workbench.reasoners.folders import folder_fingerprint, refuse_unsafe
 from workbench.reasoners.layer_memory import LayerMemoryReasoner
+from workbench.reasoners.loops import DepthLoop, Loop
 from workbench.reasoners.memory_bank import MemoryBankReasoner
 from workbench.reasoners.memory_pool import read_memory
 from workbench.reasoners.recipe import RECIPE_NAME, Recipe, read_recipe
+from workbench.reasoners.recurrent import RecurrentReasoner
 
 ORGANISM_PREFIX = "organism:"
 DEVICES = "cpu, cuda, cuda:N or auto"
@@ -125,9 +129,24 @@ def _load_memory(folder: Path, recipe: Recipe, where: Where) -> Loaded:
     return Loaded(reasoner, backbone.n_layers, backbone.d_model, backbone.d_vocab)
 
 
+def _load_depth_loop(folder: Path, where: Where) -> tuple[Loop, Any]:
+    model = load_depth_model(folder, device=where.device, dtype=where.dtype)
+    return DepthLoop(model), load_tokenizer(folder)
+
+
+LOOPS: Mapping[str, Callable[[Path, Where], tuple[Loop, Any]]] = {"recurrent-depth": _load_depth_loop}
+"""How the looped model and the tokenizer of each preset are loaded."""
+
+
+def _load_recurrent(folder: Path, recipe: Recipe, where: Where) -> Loaded:
+    loop, tokenizer = LOOPS[recipe.preset](folder, where)
+    return Loaded(RecurrentReasoner(loop, tokenizer, recipe), loop.n_layers, loop.d_model, loop.d_vocab)
+
+
 FAMILIES: Mapping[str, Callable[[Path, Recipe, Where], Loaded]] = {
     "feedback": _load_feedback,
     "memory": _load_memory,
+    "recurrent": _load_recurrent,
     "tokens": _load_feedback,
 }
 """How the folders of each family are loaded."""
