@@ -18,7 +18,8 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from workbench.organisms.batches import PADDING, ROOM_IDS, Batch
 from workbench.organisms.recipes import N_STEPS
-from workbench.reasoners.depth_model import DepthCache, DepthModel, Window
+from workbench.reasoners.depth_blocks import DepthCache, Window
+from workbench.reasoners.depth_model import DepthModel
 from workbench.tasks.rooms import ROOMS
 
 VEIL_FROM, VEIL_RAMP = 0.45, 0.15
@@ -144,7 +145,7 @@ class DepthLearner:
         return self.model.unembed(torch.cat([last, self.model.leave(state, window)], 1))
 
     def _enter(self, ids: Tensor, cache: DepthCache, earlier: int) -> tuple[Window, Tensor, Tensor]:
-        window = self.model.window(*ids.shape, cache=cache, earlier=earlier)
+        window = self.model.window(len(ids), ids.shape[1], cache=cache, earlier=earlier)
         injected = self.model.enter(ids, window)
         noise = torch.randn(injected.shape, generator=self.generator).clamp(-3, 3)
         return window, injected, noise * self.model.config.state_std

@@ -34,7 +34,8 @@ from workbench.organisms.learners import (
 )
 from workbench.organisms.recipes import N_STEPS, Organism
 from workbench.reasoners.backbones import new_word_gpt2
-from workbench.reasoners.depth_model import DepthConfig, DepthModel
+from workbench.reasoners.depth_blocks import DepthConfig
+from workbench.reasoners.depth_model import DepthModel
 
 MASTERED = 0.9
 

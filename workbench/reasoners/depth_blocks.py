@@ -124,7 +124,7 @@ class Attention(nn.Module):
 
 def _turned(vectors: Tensor, window: Window) -> Tensor:
     """Rotary embedding of neighbouring pairs, in float32."""
-    even, odd = vectors.float().unflatten(-1, (-1, 2)).unbind(-1)
+    even, odd = vectors.float()[..., 0::2], vectors.float()[..., 1::2]
     cos, sin = window.cos, window.sin
     return torch.stack([even * cos - odd * sin, odd * cos + even * sin], -1).flatten(-2).type_as(vectors)
 

@@ -63,7 +63,7 @@ def load_depth_model(folder: Path, *, device: str = "cpu", dtype: torch.dtype = 
 
 def _weights(path: Path, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
     try:
-        weights = load_file(path)
+        weights: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:
         raise CorruptArtifact(f"the weights cannot be read: {error}", path=path) from error
     missing, unknown = sorted(shapes.keys() - weights.keys()), sorted(weights.keys() - shapes.keys())

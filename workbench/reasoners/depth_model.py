@@ -160,7 +160,7 @@ class DepthModel(nn.Module):
         mask: Int[Tensor, "example q"] | None = None,
     ) -> Float[Tensor, "example q d_vocab"]:
         """Logits after so many passes, without a cache."""
-        window = self.window(*ids.shape, mask)
+        window = self.window(len(ids), ids.shape[1], mask)
         injected, state = self.enter(ids, window), initial_state
         for step in range(n_steps):
             state = self.turn(state, injected, window, step)
@@ -171,7 +171,8 @@ def truncated_normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
     """Normal numbers within `CUT` standard deviations, by inversion: the same however the draws are cut up."""
     low = 0.5 * math.erfc(CUT / math.sqrt(2))
     share = torch.rand(shape, generator=generator, dtype=torch.float64)
-    return torch.special.ndtri(low + share * (1 - 2 * low)).float()
+    normal: Tensor = torch.special.ndtri(low + share * (1 - 2 * low))
+    return normal.float()
 
 
 def state_generators(seeds: Sequence[int]) -> list[torch.Generator]:

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from workbench.errors import ConfigError, LimitExceeded
-from workbench.reasoners.depth_model import DepthCache, DepthModel, state_generators
+from workbench.reasoners.depth_blocks import DepthCache
+from workbench.reasoners.depth_model import DepthModel, state_generators
 from workbench.reasoners.hooking import Part, SiteHook
 from workbench.sites import Site
 
