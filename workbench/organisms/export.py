@@ -17,6 +17,7 @@ from workbench.organisms.acceptance import ACCEPTANCE_NAME, Acceptance, accept, 
 from workbench.organisms.recipes import Item, Organism, make_items, organism, recipe_text
 from workbench.organisms.training import Report, Trained, plan_for, train
 from workbench.reasoners.backbones import save_model
+from workbench.reasoners.depth_files import save_depth_model
 from workbench.reasoners.folders import WEIGHTS
 from workbench.reasoners.recipe import RECIPE_NAME
 from workbench.store import write_file

@@ -30,13 +30,13 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
-from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
 from workbench.errors import ConfigError, CorruptArtifact, SchemaError
 from workbench.reasoners.checkpoints import Checkpoint, open_checkpoint, read_projection, read_weights, refuse_unfit
 from workbench.reasoners.folders import WEIGHTS, refuse_unsafe
-from workbench.reasoners.hooking import Part, SiteHook, Tap, hooked
+from workbench.reasoners.hooking import Tap, hooked
+from workbench.reasoners.site_hooks import FINAL_SITE, layout_is_right, site_hooks
 from workbench.reasoners.text import TextCoder, tokenizers_errors
 from workbench.sites import Site
 
@@ -80,7 +80,7 @@ class Backbone:
         where = _component_mapping(model)
         self.blocks: nn.ModuleList = model.get_submodule(where["blocks"].name)
         self.final_norm: nn.Module = model.get_submodule(where["ln_final"].name)
-        self._hooks = _site_hooks(self.blocks, self.final_norm, where["blocks"].submodules, model.config)
+        self._hooks = site_hooks(self.blocks, self.final_norm, where["blocks"].submodules, model.config)
 
     @property
     def device(self) -> torch.device:
@@ -127,7 +127,7 @@ class Backbone:
                 normed=None if vectors.ndim == 4 else name == FINAL_SITE,
             )
             for name, vectors in once.items()
-            if vectors.ndim == 3 or _layout_is_right(name, once, cache)
+            if vectors.ndim == 3 or layout_is_right(name, once, cache)
         }
 
     @contextmanager
@@ -174,9 +174,6 @@ class Backbone:
         return logits if not cap else cap * torch.tanh(logits / cap)
 
 
-FINAL_SITE = "ln_final.hook_out"
-
-
 def _component_mapping(model: Any) -> Any:
     """Where TransformerLens' adapter for this architecture finds each component."""
     architecture = type(model).__name__
@@ -190,57 +187,6 @@ def _component_mapping(model: Any) -> Any:
             f"TransformerLens has no adapter for {architecture}: {error}", field="config.json:architectures"
         ) from error
     return where
-
-
-def _site_hooks(blocks: nn.ModuleList, final_norm: nn.Module, inside: Any, config: Any) -> dict[str, SiteHook]:
-    """Hooks of one kind after the other in every block; those of modules that a block lacks are left out."""
-    n_heads = int(config.num_attention_heads)
-    n_key_heads = int(getattr(config, "num_key_value_heads", None) or n_heads)
-    attention, mlp = inside.get("attn"), inside.get("mlp")
-    hooks: dict[str, SiteHook] = {}
-    for layer, block in enumerate(blocks):
-        hooks[f"blocks.{layer}.hook_resid_pre"] = SiteHook(block, of_input=True)
-        if attention is not None:
-            keys = _key_hooks(block.get_submodule(attention.name), attention.submodules, n_heads, n_key_heads)
-            hooks |= {f"blocks.{layer}.attn.hook_{letter}": hook for letter, hook in keys.items()}
-        for name, part, last in (("attn", attention, "o"), ("mlp", mlp, "out")):
-            if part is not None:
-                whole = block.get_submodule(part.name)
-                projection = part.submodules.get(last)
-                hooks[f"blocks.{layer}.hook_{name}_out"] = SiteHook(
-                    whole if projection is None else whole.get_submodule(projection.name)
-                )
-        hooks[f"blocks.{layer}.hook_resid_post"] = SiteHook(block)
-    hooks[FINAL_SITE] = SiteHook(final_norm)
-    return hooks
-
-
-def _key_hooks(attention: nn.Module, inside: Any, n_heads: int, n_key_heads: int) -> dict[str, SiteHook]:
-    """Hooks of keys and values, from projections of their own or out of a fused one."""
-    names = {name: part.name for name, part in inside.items()}
-    if "k" in names and "v" in names and hasattr(attention, names["k"]):
-        return {
-            letter: SiteHook(attention.get_submodule(names[letter]), part=Part(n_key_heads)) for letter in ("k", "v")
-        }
-    fused = next((attention.get_submodule(names[key]) for key in ("qkv",) if key in names), None)
-    if fused is None or n_heads != n_key_heads:
-        return {}
-    interleaved = not isinstance(fused, Conv1D)
-    return {letter: SiteHook(fused, part=Part(n_heads, 3, k, interleaved)) for k, letter in ((1, "k"), (2, "v"))}
-
-
-def _layout_is_right(name: str, fired: Mapping[str, Tensor], cache: DynamicCache) -> bool:
-    """Whether the value site of this layer holds what the model caches: a fused projection may be laid out otherwise.
-
-    Keys come from the same projection; they are cached turned, and in some models normed, and cannot be compared.
-    """
-    layer = int(name.split(".")[1])
-    values, cached = fired.get(f"blocks.{layer}.attn.hook_v"), getattr(cache.layers[layer], "values", None)
-    if values is None or cached is None:
-        return False
-    return values[:, 0].shape == cached[:, :, 0].shape and torch.allclose(
-        values[:, 0], cached[:, :, 0], rtol=1e-2, atol=1e-3
-    )
 
 
 def load_backbone(
@@ -261,7 +207,7 @@ def load_backbone(
         ConfigError: TransformerLens cannot bridge the architecture, or `lora_alpha` is missing.
     """
     refuse_unsafe(folder)
-    _hush()
+    hush()
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     checkpoint = open_checkpoint(folder)
     try:
@@ -324,7 +270,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)  # type: ignore[no-any-return]
 
 
-def _hush() -> None:
+def hush() -> None:
     """Progress is ours to show."""
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -348,6 +294,6 @@ def new_word_gpt2(
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write weights (safetensors), configuration and tokenizer of a model into a folder."""
-    _hush()
+    hush()
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -16,75 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.edits import Edit
-from workbench.errors import ConfigError, InsufficientData, SchemaError, UnknownSiteError
+from workbench.errors import ConfigError, InsufficientData, UnknownSiteError
 from workbench.reasoners.recipe import Recipe
+from workbench.reasoners.recording import Recording, checked, in_order
 from workbench.sites import Site, Visit
 from workbench.tasks.base import Problem
-from workbench.traces import Rows, Trace
+from workbench.traces import Trace
 
 Progress = Callable[[int, int], None]
 """Called with (problems done, problems planned)."""
-
-
-@dataclass(slots=True)
-class _Recording:
-    """What one `run` reads and edits, and what it has read so far."""
-
-    read: frozenset[str]
-    edits: Mapping[str, Edit]
-    vectors: dict[str, list[Tensor]]
-    address: dict[str, list[Tensor]]
-    unused: frozenset[str]
-    """Sites that fire after the last step only."""
-    examples: tuple[int, ...] = ()
-    rows: Tensor | None = None
-    """Rows of the batch that the examples are; None for all."""
-    pos: Tensor | None = None
-    step: int | None = None
-    fired: Counter[str] = field(default_factory=Counter)
-    sites: frozenset[str] = field(init=False)
-    _addresses: Tensor | None = None
-    """Of this step's first visit: the same for every site."""
-
-    def __post_init__(self) -> None:
-        self.sites = self.read.union(self.edits)
-
-    def keep(self, visit: Visit, vectors: Tensor) -> None:
-        """Keep what was read, with its address."""
-        if self._addresses is None:
-            assert self.pos is not None
-            examples = torch.tensor(visit.examples)
-            same = torch.zeros_like(examples)
-            self._addresses = torch.stack([examples, same + visit.step, same, self.pos.cpu()], 1)
-        address = self._addresses
-        if visit.visit:
-            address = address.clone()
-            address[:, 2] = visit.visit
-        self.vectors[visit.site].append(vectors.clone())
-        self.address[visit.site].append(address)
-
-    def at(self, step: int, places: Sequence[int], going: Tensor | None, pos: Tensor) -> None:
-        """Get ready for one step of those examples of a batch that are still going."""
-        self.step, self.fired, self._addresses = step, Counter(), None
-        if going is None or bool(going.all()):
-            self.rows, self.examples, self.pos = None, tuple(places), pos
-        else:
-            self.rows = going.nonzero()[:, 0]
-            self.examples, self.pos = tuple(places[row] for row in self.rows.tolist()), pos[self.rows]
-
-    def moved_to(self, pos: Tensor) -> None:
-        """Go on at another position of the same step."""
-        self.pos, self._addresses = pos, None
-
-    def refuse_silent(self, *, unused: bool) -> None:
-        """No site that is read or edited may stay silent."""
-        silent = sorted(site for site in self.sites if (site in self.unused) == unused and not self.fired[site])
-        if silent:
-            raise ConfigError(
-                f"site {silent[0]!r} never fired in step {self.step}: nothing was read or edited there",
-                field="site",
-                hint="Run `workbench check-model` on the folder to see which sites fire.",
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +53,7 @@ class Reasoner(ABC):
     free_steps: bool = True
     """Whether a problem may ask for its own number of steps; some models were built for one number."""
 
-    _recording: _Recording | None = None
+    _recording: Recording | None = None
 
     @abstractmethod
     def begin(self, problems: Sequence[Problem], seeds: Sequence[int]) -> Any:
@@ -167,9 +106,10 @@ class Reasoner(ABC):
         """A problem of about so many random tokens, for checks that have none to go by."""
         return Problem(id=problem_id, prompt=self.random_prompt(n_tokens, seed))
 
-    @abstractmethod
+    @torch.no_grad()
     def lens_logits(self, problem: Problem) -> Float[Tensor, " d_vocab"]:
-        """The same logits as `own_logits`, from what a run of ours captures, through the family's own lens."""
+        """The same logits as `own_logits`, through the lens from what a run of ours captures: the first thought."""
+        return self.unembed(self.run([problem], read=["thought"])["thought"].at(0))[0]
 
     @abstractmethod
     def own_logits(self, problem: Problem) -> Float[Tensor, " d_vocab"]:
@@ -200,9 +140,9 @@ class Reasoner(ABC):
     def positions(self, state: Any) -> Tensor:
         """Position in the unpadded sequence, per example, that the next latent step fills."""
 
-    @abstractmethod
     def watch(self, sites: Collection[str]) -> AbstractContextManager[None]:
-        """Send these sites through `tap` while the context is open."""
+        """Send sites inside the model through `tap` while the context is open; nothing to do where there are none."""
+        return nullcontext()
 
     def tap(self, site: str, vectors: Float[Tensor, "example ..."]) -> Float[Tensor, "example ..."]:
         """Let the vectors of one visit pass: edited if someone edits the site, then kept if someone reads it."""
@@ -213,7 +153,7 @@ class Reasoner(ABC):
         recording.fired[site] += 1
         mine = vectors if recording.rows is None else vectors[recording.rows]
         if site in recording.edits:
-            mine = _checked(recording.edits[site](mine, visit), mine, visit)
+            mine = checked(recording.edits[site](mine, visit), mine, visit)
             vectors = mine if recording.rows is None else vectors.index_copy(0, recording.rows, mine)
         if site in recording.read:
             recording.keep(visit, mine)
@@ -296,7 +236,7 @@ class Reasoner(ABC):
                               found=derived[0])  # fmt: skip
         seeds = range(len(problems)) if seeds is None else seeds
         unused = frozenset(name for name, site in self.sites.items() if site.unused)
-        recording = _Recording(frozenset(read), edits, {s: [] for s in read}, {s: [] for s in read}, unused)
+        recording = Recording(frozenset(read), edits, {s: [] for s in read}, {s: [] for s in read}, unused)
         spoken: dict[int, tuple[str, tuple[int, ...], Tensor, int]] = {}
         for problem in problems:
             self.require_fit(problem)
@@ -316,7 +256,10 @@ class Reasoner(ABC):
                     progress(len(spoken), len(problems))
         order = range(len(problems))
         return Trace(
-            rows={site: _in_order(recording.vectors[site], recording.address[site], self.sites[site].shape) for site in read},
+            rows={
+                site: in_order(recording.vectors[site], recording.address[site], self.sites[site].shape)
+                for site in read
+            },
             said=tuple(spoken[i][0] for i in order),
             emitted=tuple(spoken[i][1] for i in order),
             n_steps=tuple(spoken[i][3] for i in order),
@@ -352,7 +295,7 @@ class Reasoner(ABC):
         return replace(self.speak(state), n_steps=tuple(taken.tolist()))
 
     @contextmanager
-    def _recording_into(self, recording: _Recording) -> Iterator[None]:
+    def _recording_into(self, recording: Recording) -> Iterator[None]:
         if self._recording is not None:
             raise ConfigError("this reasoner is already running; an edit must not call run()")
         self._recording = recording
@@ -361,26 +304,6 @@ class Reasoner(ABC):
                 yield
         finally:
             self._recording = None
-
-
-def _checked(edited: Any, came: Tensor, visit: Visit) -> Tensor:
-    if not isinstance(edited, Tensor) or edited.shape != came.shape or edited.dtype != came.dtype:
-        found = f"{tuple(edited.shape)} {edited.dtype}" if isinstance(edited, Tensor) else type(edited).__name__
-        raise SchemaError(
-            f"edit of {visit.site} at step {visit.step} returned another shape or type than it was given",
-            field=visit.site,
-            expected=f"{tuple(came.shape)} {came.dtype}",
-            found=found,
-        )
-    return edited
-
-
-def _in_order(vectors: list[Tensor], address: list[Tensor], shape: tuple[int, ...]) -> Rows:
-    if not vectors:
-        return Rows(torch.empty(0, *shape), torch.empty(0, 4, dtype=torch.long))
-    joined = torch.cat(address)
-    order = sorted(range(len(joined)), key=joined.tolist().__getitem__)
-    return Rows(torch.cat(vectors)[order], joined[order])
 
 
 def _batches(kinds: Sequence[tuple[int, int]], batch_size: int) -> Iterator[list[int]]:
