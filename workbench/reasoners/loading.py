@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ from workbench.reasoners.depth_files import load_depth_model
 from workbench.reasoners.feedback import FeedbackReasoner
 from workbench.reasoners.folders import folder_fingerprint, refuse_unsafe
 from workbench.reasoners.layer_memory import LayerMemoryReasoner
+from workbench.reasoners.live_hrm import HrmLoop
+from workbench.reasoners.live_huginn import HuginnLoop
+from workbench.reasoners.live_ouro import OuroLoop
 from workbench.reasoners.loops import DepthLoop, Loop
 from workbench.reasoners.memory_bank import MemoryBankReasoner
 from workbench.reasoners.memory_pool import read_memory
-from workbench.reasoners.recipe import RECIPE_NAME, Recipe, read_recipe
+from workbench.reasoners.recipe import PRESETS, RECIPE_NAME, Recipe, plugins, read_recipe
 from workbench.reasoners.recurrent import RecurrentReasoner
+from workbench.reasoners.remote import load_live
 
 ORGANISM_PREFIX = "organism:"
 DEVICES = "cpu, cuda, cuda:N or auto"
@@ -105,7 +110,7 @@ def load_reasoner(folder: Path, recipe: Recipe, where: Where) -> Loaded:
         WorkbenchError: naming the file and the key that does not fit.
     """
     try:
-        loaded = FAMILIES[recipe.family](folder, recipe, where)
+        loaded = _loader_of(recipe)(folder, recipe, where)
         _refuse_too_many_steps(loaded.reasoner, recipe)
     except WorkbenchError as error:
         error.path = error.path or str(folder / RECIPE_NAME)
@@ -134,7 +139,25 @@ def _load_depth_loop(folder: Path, where: Where) -> tuple[Loop, Any]:
     return DepthLoop(model), load_tokenizer(folder)
 
 
-LOOPS: Mapping[str, Callable[[Path, Where], tuple[Loop, Any]]] = {"recurrent-depth": _load_depth_loop}
+def _load_hrm(folder: Path, where: Where) -> tuple[Loop, Any]:
+    model, tokenizer = load_live(folder, architecture="HrmTextForCausalLM", device=where.device, dtype=where.dtype)
+    return HrmLoop(model), tokenizer
+
+
+def _load_trusted(folder: Path, where: Where, *, architecture: str, loop: Callable[[Any], Loop]) -> tuple[Loop, Any]:
+    model, tokenizer = load_live(
+        folder, architecture=architecture, device=where.device, dtype=where.dtype,
+        remote=True, trust_remote_code=where.trust_remote_code,
+    )  # fmt: skip
+    return loop(model), tokenizer
+
+
+LOOPS: Mapping[str, Callable[[Path, Where], tuple[Loop, Any]]] = {
+    "recurrent-depth": _load_depth_loop,
+    "hrm-text": _load_hrm,
+    "huginn": partial(_load_trusted, architecture="RavenForCausalLM", loop=HuginnLoop),
+    "ouro": partial(_load_trusted, architecture="OuroForCausalLM", loop=OuroLoop),
+}
 """How the looped model and the tokenizer of each preset are loaded."""
 
 
@@ -143,7 +166,25 @@ def _load_recurrent(folder: Path, recipe: Recipe, where: Where) -> Loaded:
     return Loaded(RecurrentReasoner(loop, tokenizer, recipe), loop.n_layers, loop.d_model, loop.d_vocab)
 
 
-FAMILIES: Mapping[str, Callable[[Path, Recipe, Where], Loaded]] = {
+Loader = Callable[[Path, Recipe, Where], Loaded]
+"""From a model folder, its recipe, and where to load it."""
+
+
+def _loader_of(recipe: Recipe) -> Loader:
+    if recipe.preset in PRESETS[recipe.family]:
+        return FAMILIES[recipe.family]
+    point = plugins()[recipe.preset]
+    try:
+        loader: Loader = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"the package that brings this preset cannot be loaded: {error}", field="preset", found=recipe.preset,
+            expected=f"a loader at {point.value}",
+        )  from error  # fmt: skip
+    return loader
+
+
+FAMILIES: Mapping[str, Loader] = {
     "feedback": _load_feedback,
     "memory": _load_memory,
     "recurrent": _load_recurrent,

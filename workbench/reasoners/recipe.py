@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -27,6 +28,14 @@ PRESETS: dict[str, tuple[str, ...]] = {
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+PLUGIN_GROUP = "neuralese_workbench.reasoners"
+
+
+def plugins() -> dict[str, EntryPoint]:
+    """Presets that installed packages bring along: entry points that name a loader (see `loading.Loader`)."""
+    return {point.name: point for point in entry_points(group=PLUGIN_GROUP)}
 
 
 TokenId = Annotated[int, Field(ge=0)]
@@ -137,10 +146,9 @@ class Recipe(_Table):
 
     @model_validator(mode="after")
     def _preset_belongs_to_family(self) -> Self:
-        if self.preset not in PRESETS[self.family]:
-            raise ValueError(
-                f"preset {self.preset!r} is not one of the family {self.family!r}: {', '.join(PRESETS[self.family])}"
-            )
+        known = [*PRESETS[self.family], *plugins()]
+        if self.preset not in known:
+            raise ValueError(f"preset {self.preset!r} is not one of the family {self.family!r}: {', '.join(known)}")
         return self
 
     @model_validator(mode="after")
