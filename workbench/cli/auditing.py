@@ -10,7 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
-from workbench.cli.options import Device, Json, Model, Out, Problems, Seed, Threads, use_threads
+from workbench.cli.options import (
+    Device,
+    Dtype,
+    Json,
+    Model,
+    Out,
+    Problems,
+    Seed,
+    Threads,
+    TrustRemoteCode,
+    load,
+    use_threads,
+)
 
 EXIT_GATE, EXIT_INCONCLUSIVE = 1, 3
 
@@ -52,6 +64,8 @@ def capture(
     channel: Annotated[bool, typer.Option(help="Keep keys and values of the latent positions.")] = True,
     seed: Seed = 0,
     device: Device = "auto",
+    dtype: Dtype = "float32",
+    trust_remote_code: TrustRemoteCode = False,
     threads: Threads = 2,
     json: Json = False,
 ) -> int:
@@ -61,13 +75,12 @@ def capture(
     """
     from workbench.capture import capture as run_capture
     from workbench.cli.terminal import print_json, stdout
-    from workbench.reasoners.loading import load_model
     from workbench.sites import channel_sites, thought_sites
     from workbench.tasks import read_problems
 
     use_threads(threads)
     items = read_problems(problems)
-    loaded = load_model(model, device=device)
+    loaded = load(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
     known = loaded.reasoner.sites
     chosen = [*thought_sites(known), *(channel_sites(known) if channel else ()), *(sites or ())]
     with _progress(json) as advance:
@@ -134,6 +147,8 @@ def audit(
     fail_on: Annotated[str | None, typer.Option("--fail-on", help="diverges: exit 1 when the model does.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
+    dtype: Dtype = "float32",
+    trust_remote_code: TrustRemoteCode = False,
     threads: Threads = 2,
     json: Json = False,
 ) -> int:
@@ -145,7 +160,6 @@ def audit(
     """
     from workbench.audit import Plan, run_audit
     from workbench.errors import ConfigError
-    from workbench.reasoners.loading import load_model
     from workbench.tasks import read_problems
 
     if fail_on not in (None, "diverges"):
@@ -154,8 +168,10 @@ def audit(
     use_threads(threads)
     honest, audited = read_problems(calibration), read_problems(problems)
     command = ["workbench", "audit", model, "--calibration", str(calibration), "--problems", str(problems),
-               "--out", str(out), "--alpha", f"{alpha:g}", "--seed", str(seed)]  # fmt: skip
-    loaded = load_model(model, device=device)
+               "--out", str(out), "--alpha", f"{alpha:g}", "--seed", str(seed),
+               *(("--dtype", dtype) if dtype != "float32" else ()),
+               *(("--trust-remote-code",) if trust_remote_code else ())]  # fmt: skip
+    loaded = load(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
     with _progress(json) as advance:
         record = run_audit(loaded, honest, audited, out, plan, command=command, progress=advance)
     return _finish(record, out, json, fail_on=fail_on)

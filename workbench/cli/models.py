@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.options import Device, Json, Model, Seed, Threads, use_threads
+from workbench.cli.options import Device, Dtype, Json, Model, Seed, Threads, TrustRemoteCode, load, use_threads
 
 organism_app = typer.Typer(help="Organisms: small models with planted, sealed truth.", no_args_is_help=True)
 
@@ -31,6 +31,8 @@ def check_model(
         Path | None, typer.Option("--problems", metavar="FILE", help="Problems to check on; else random prompts.")
     ] = None,
     device: Device = "auto",
+    dtype: Dtype = "float32",
+    trust_remote_code: TrustRemoteCode = False,
     json: Json = False,
 ) -> int:
     """Load MODEL, run the reasoner contract on it, print its sites and steps; exit 1 when it does not fit.
@@ -40,13 +42,13 @@ def check_model(
     from workbench.cli.terminal import print_json, stdout, table
     from workbench.errors import WorkbenchError
     from workbench.reasoners.contract import check_reasoner, random_problems
-    from workbench.reasoners.loading import choose_device, load_model
+    from workbench.reasoners.loading import choose_device
     from workbench.tasks import read_problems
 
     chosen = choose_device(device)
     given = read_problems(problems)[:4] if problems else None
     try:
-        loaded = load_model(model, device=chosen)
+        loaded = load(model, device=chosen, dtype=dtype, trust_remote_code=trust_remote_code)
         results = check_reasoner(loaded.reasoner, given or random_problems(loaded.reasoner))
     except WorkbenchError as error:
         error.exit_code = 1  # type: ignore[misc]  # here a model that cannot be loaded is a finding, not a misuse

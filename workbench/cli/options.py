@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from workbench.reasoners.loading import LoadedModel
 
 MODEL_HELP = "organism:NAME, or a folder of Hugging Face files plus reasoner.toml."
 
@@ -13,6 +16,11 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every split, donor and direction.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: an accelerator where there is one.")]
+Dtype = Annotated[Literal["float32", "bfloat16"], typer.Option(help="Type that the weights are cast to.")]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Run code that lies in the model folder (Huginn, Ouro); read it first."),
+]
 Threads = Annotated[int, typer.Option(min=1, help="Threads for the model.")]
 Problems = Annotated[Path, typer.Option("--problems", metavar="FILE", help="Problems, JSON lines.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write; a half-written one is resumed.")]
@@ -23,3 +31,13 @@ def use_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+
+
+def load(model: str, *, device: str, dtype: str, trust_remote_code: bool) -> LoadedModel:
+    """Load MODEL as the options of a command say."""
+    import torch
+
+    from workbench.reasoners.loading import load_model
+
+    chosen = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+    return load_model(model, device=device, dtype=chosen, trust_remote_code=trust_remote_code)

@@ -22,7 +22,7 @@ KERNEL_KEYS = ("attn_implementation", "_attn_implementation", "experts_implement
 FINGERPRINTED = (
     "config.json", "generation_config.json", "reasoner.toml", "*.safetensors", "*.safetensors.index.json",
     "tokenizer*.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "merges.txt",
-    "special_tokens_map.json", "added_tokens.json", "chat_template*",
+    "special_tokens_map.json", "added_tokens.json", "chat_template*", "**/*.py",
 )  # fmt: skip
 """Files that decide what a model does; notes, logs and problems beside them do not."""
 
@@ -42,8 +42,8 @@ def refuse_unsafe(folder: Path, *, trust_code: bool = False) -> None:
             hint="MODEL is organism:NAME or a folder with Hugging Face files and reasoner.toml.",
         )
     for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
-        if not trust_code and (name == "config.json" or (folder / name).is_file()):
-            _refuse_code(folder / name)
+        if name == "config.json" or (folder / name).is_file():
+            _refuse_code(folder / name, trusted=trust_code)
     if (folder / ADAPTER).exists():
         raise UntrustedFormat(
             "an adapter names weights that lie elsewhere", path=folder / ADAPTER,
@@ -62,18 +62,33 @@ def _object(path: Path) -> dict[str, Any]:
     return plain
 
 
-def _refuse_code(path: Path) -> None:
+def _refuse_code(path: Path, *, trusted: bool) -> None:
     """Refuse keys that name code, at any depth: models of several parts nest their configurations."""
     left = [_object(path)]
     while left:
         table = left.pop()
         for key, value in table.items():
-            if key in CODE_KEYS or (key in KERNEL_KEYS and "/" in str(value)):
+            if trusted and key == "auto_map":
+                _refuse_foreign(path, value)
+            elif key in CODE_KEYS or (key in KERNEL_KEYS and "/" in str(value)):
                 raise UntrustedFormat(
                     "the model asks to run code of its own", path=path, field=key, found=str(value)[:100],
                     hint="Read that code first; if you trust it, pass --trust-remote-code.",
                 )  # fmt: skip
             left.extend(item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict))
+
+
+def _refuse_foreign(path: Path, auto_map: Any) -> None:
+    """Trusted code lies in the folder, where it can be read and is part of the fingerprint."""
+    named = auto_map.values() if isinstance(auto_map, dict) else [auto_map]
+    for name in (one for item in named for one in (item if isinstance(item, list) else [item])):
+        module, _, attribute = str(name).rpartition(".")
+        inside = path.parent.joinpath(*module.split(".")).with_suffix(".py") if module and attribute else None
+        if name is not None and (inside is None or not module.replace(".", "").isidentifier() or not inside.is_file()):
+            raise UntrustedFormat(
+                "code is trusted only where it lies in the model folder", path=path, field="auto_map",
+                found=str(name)[:100], hint="Put the file into the folder and name it as FILE.CLASS.",
+            )  # fmt: skip
 
 
 def _convert(source: Path) -> str:
@@ -133,7 +148,7 @@ def _refuse_pickled(path: Path) -> None:
 def folder_fingerprint(folder: Path) -> str:
     """Hash over the names and contents of all files that decide what the model does."""
     files = sorted({path for pattern in FINGERPRINTED for path in folder.glob(pattern) if path.is_file()})
-    return digest(canonical_json([[path.name, _file_digest(path)] for path in files]))
+    return digest(canonical_json([[path.relative_to(folder).as_posix(), _file_digest(path)] for path in files]))
 
 
 def _file_digest(path: Path) -> str:
