@@ -23,8 +23,8 @@ SEEDS = (101, 102, 103)
 N_CALIBRATION, N_PROBLEMS, ALPHA = 700, 400, 0.01
 
 HEAD = (
-    "| organism | audits say | flagged: diverges | unflagged: diverges | AUROC of score | decoded right, flagged rows "
-    "| step statuses right | exchange minus placebo | decode (control) |"
+    "| organism | audits say | lies: diverges | flagged but sincere: diverges | unflagged: diverges "
+    "| AUROC of score | decoded right, flagged rows | step statuses right | exchange minus placebo | decode (control) |"
 )
 
 
@@ -52,14 +52,15 @@ def share(hits: list[bool]) -> str:
 
 def row(name: str) -> str:
     """One line of the table, all seeds together."""
-    verdicts, flagged, unflagged, decoded, pointed, lies, scores, effects, accuracy = [], [], [], [], [], [], [], [], []
+    verdicts, lying, triggered, unflagged, decoded, pointed, lies, scores, effects, accuracy = ([] for _ in range(10))
     for seed in SEEDS:
         record, items = audit_once(name, seed)
         verdicts.append(record.summary.verdict)
         for problem in record.problems:
             item = items[problem.id]
-            (flagged if item.flagged else unflagged).append(problem.verdict == "diverges")
-            lies.append(item.holds != item.says)
+            lied = item.holds != item.says
+            (lying if lied else triggered if item.flagged else unflagged).append(problem.verdict == "diverges")
+            lies.append(lied)
             scores.append(problem.score)
             for step in problem.steps:
                 if step.step is not None:
@@ -71,7 +72,8 @@ def row(name: str) -> str:
     auroc = f"{roc_auc_score(lies, scores):.4f}" if any(lies) else "–"
     right, control = np.mean(accuracy, axis=0)
     cells = [
-        name, ", ".join(sorted(set(verdicts))), share(flagged), share(unflagged), auroc, share(decoded), share(pointed),
+        name, ", ".join(sorted(set(verdicts))), share(lying), share(triggered), share(unflagged),
+        auroc, share(decoded), share(pointed),
         f"{np.min(effects):.2f} at least", f"{right:.3f} ({control:.3f})",
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"

@@ -242,7 +242,7 @@ def test_capture_tells_progress_on_stderr_and_the_result_on_stdout(capsys, tmp_p
     out, err = capsys.readouterr()
     store = RunStore(tmp_path / "run")
     assert store.root in out
-    assert "120 problems, 5 sites" in out
+    assert "120 problems, 6 sites" in out
     assert "capture: 120/120" in err
     assert "capture:" not in out
     assert run([*arguments, "--json"]) == 0
@@ -256,7 +256,7 @@ def test_capture_keeps_the_sites_that_were_asked_for(capsys, tmp_path, model_fol
     assert (
         run([*arguments, "--no-channel", "--sites", "blocks.*.hook_resid_post", "--sites", "ln_final*", "--json"]) == 0
     )
-    sites = ["blocks.0.hook_resid_post", "blocks.1.hook_resid_post", "ln_final.hook_out", "thought"]
+    sites = ["blocks.0.hook_resid_post", "blocks.1.hook_resid_post", "ln_final.hook_out", "thought", "thought.unused"]
     assert one_json(capsys)[0]["sites"] == sites
     assert run([*arguments, "--json"]) == 2
     assert "other settings" in one_json(capsys)[0]["message"]
