@@ -21,15 +21,11 @@ from workbench.reasoners.layer_memory import LayerMemoryReasoner
 from workbench.reasoners.live_hrm import HrmLoop
 from workbench.reasoners.live_huginn import HuginnLoop
 from workbench.reasoners.live_ouro import OuroLoop
-from workbench.reasoners.live_hrm import HrmLoop
-from workbench.reasoners.live_huginn import HuginnLoop
-from workbench.reasoners.live_ouro import OuroLoop
 from workbench.reasoners.loops import DepthLoop, Loop
 from workbench.reasoners.memory_bank import MemoryBankReasoner
 from workbench.reasoners.memory_pool import read_memory
 from workbench.reasoners.recipe import PRESETS, RECIPE_NAME, Recipe, plugins, read_recipe
 from workbench.reasoners.recurrent import RecurrentReasoner
-from workbench.reasoners.remote import load_live
 from workbench.reasoners.remote import load_live
 
 ORGANISM_PREFIX = "organism:"
