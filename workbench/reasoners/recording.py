@@ -59,7 +59,7 @@ class Recording:
         if going is None or bool(going.all()):
             self.rows, self.examples, self.pos = None, tuple(places), pos
         else:
-            self.rows = going.nonzero()[:, 0]
+            self.rows = going.nonzero()[:, 0].to(pos.device)  # who goes may be counted on the processor
             self.examples, self.pos = tuple(places[row] for row in self.rows.tolist()), pos[self.rows]
 
     def moved_to(self, pos: Tensor) -> None:
