@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import conftest
 import pytest
 import torch
 from preset_factory import (
@@ -23,7 +24,7 @@ from workbench import edits
 from workbench.errors import ConfigError, SchemaError, UnknownSiteError
 from workbench.reasoners import presets
 from workbench.reasoners.backbones import Backbone, new_word_gpt2
-from workbench.reasoners.contract import CHECKS, TOLERANCE, step_counts_are_kept, tolerance
+from workbench.reasoners.contract import CHECKS, TOLERANCE, lens_agrees_with_the_model, step_counts_are_kept, tolerance
 from workbench.reasoners.feedback import FeedbackReasoner
 from workbench.reasoners.presets import Noise, mixture
 from workbench.reasoners.recipe import PRESETS, SoftTokens
@@ -283,6 +284,29 @@ def test_thinking_stops_once_the_entropy_was_low_for_long_enough(name):
     reasoner = plant(make_reasoner("soft-thinking", name, steps=5, table=table), script)
     batch, singles = both_ways(reasoner, SEEDS)
     alike(batch, singles, [1, 3, 5])
+
+
+@pytest.mark.parametrize("name", conftest.BACKBONES)
+def test_stopping_beside_others_is_right_on_every_kind_of_position(loaded_models, name):
+    """An example that stopped leaves gaps in the middle of its cache: for learned, rotary and no positions."""
+    organism = loaded_models[name].reasoner
+    shared = {"speaking": organism.recipe.speaking.model_copy(update={"max_new_tokens": 1})}
+    cot = organism.recipe.model_copy(update={"family": "tokens", "preset": "cot", **shared})
+    reasoner = FeedbackReasoner(organism.backbone, cot)
+    end = reasoner.coder.token_ids(cot.thinking.end)[0]
+    go, stop = (torch.nn.functional.one_hot(torch.tensor(token), reasoner.coder.d_vocab) for token in (0, end))
+    plant(reasoner, {5: [go, stop], 6: [go], 7: [go, go, stop]})
+    problems = [Problem(id=str(n), prompt=text) for n, text in enumerate(("start atrium", "east 2 ; west 1", "mirror"))]
+    read = ["thought", "thought.unused"]
+    batch = reasoner.run(problems, read=read, seeds=SEEDS)
+    singles = [reasoner.run([p], read=read, seeds=[seed]) for p, seed in zip(problems, SEEDS, strict=True)]
+    alike(batch, singles, [1, 4, 2])
+
+
+def test_a_model_that_stops_at_once_still_has_a_lens():
+    reasoner = plant(make_reasoner("cot"), {0: [likeliest(END)]})
+    assert reasoner.run(PROBLEMS[:1]).n_steps == (0,)
+    lens_agrees_with_the_model(reasoner, PROBLEMS[:1])
 
 
 def test_an_entropy_bound_of_nothing_never_stops():
