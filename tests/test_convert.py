@@ -198,13 +198,12 @@ def test_a_key_that_holds_no_tensor_is_named(source, tmp_path):
 
 
 @pytest.mark.parametrize(("left", "zipped"), [(10, True), (-100, True), (500, False), (-100, False)])
-def test_a_file_that_is_cut_off(source, tmp_path, left, zipped):
+def test_a_file_that_is_cut_off(source, left, zipped):
     path = source({"a": torch.ones(1000)}, _use_new_zipfile_serialization=zipped)
     path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(CorruptArtifact) as caught:
-        convert(path, tmp_path / "out")
-    assert caught.value.path == str(path)
-    assert left_behind(tmp_path) == []
+    with pytest.raises(convert_worker.Refused, match="cut off") as caught:
+        convert_worker.read(path)
+    assert caught.value.plain["error"] == "CorruptArtifact"
 
 
 def test_a_file_larger_than_the_limit_is_not_read(source, tmp_path):
@@ -339,15 +338,22 @@ def test_an_index_that_does_not_fit(source, tmp_path, plain, error):
     assert left_behind(tmp_path) == []
 
 
-def test_a_weight_in_two_shards_and_a_later_shard_that_is_cut_off(source, tmp_path):
+def test_a_weight_in_two_shards(source, tmp_path):
     folder = sharded(source)
     torch.save({"w0": torch.ones(1)}, folder / "pytorch_model-1.bin")
     with pytest.raises(SchemaError, match="two files") as caught:
         convert(folder, tmp_path / "out")
     assert caught.value.field == "w0"
-    (folder / "pytorch_model-1.bin").write_bytes((folder / "pytorch_model-1.bin").read_bytes()[:300])
-    with pytest.raises(CorruptArtifact):
+    assert left_behind(tmp_path) == []
+
+
+def test_a_later_shard_that_is_cut_off(source, tmp_path):
+    folder = sharded(source)
+    cut = folder / "pytorch_model-1.bin"
+    cut.write_bytes(cut.read_bytes()[:300])
+    with pytest.raises(CorruptArtifact, match="cut off") as caught:
         convert(folder, tmp_path / "out")
+    assert caught.value.path == str(cut)
     assert left_behind(tmp_path) == []
 
 

@@ -33,7 +33,7 @@ PICKLED_WEIGHTS = "pytorch_model.bin"
 PICKLED_INDEX = "pytorch_model.bin.index.json"
 NOT_WEIGHTS = ("training_args.bin", "optimizer.*", "scheduler.*", "rng_state*", "scaler.*")
 """What training loops leave beside the weights."""
-COPIED = tuple(pattern for pattern in FINGERPRINTED if "safetensors" not in pattern)
+COPIED = tuple(pattern for pattern in FINGERPRINTED if "safetensors" not in pattern and not pattern.endswith(".py"))
 WORKER = Path(__file__).with_name("convert_worker.py")
 POLL_SECONDS = 0.05
 ERRORS = ("UntrustedFormat", "CorruptArtifact", "LimitExceeded", "SchemaError")
