@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from workbench.cli.options import Device, Dtype, Json, Model, Seed, Threads, TrustRemoteCode, load, use_threads
+from workbench.sites import Site
 
 organism_app = typer.Typer(help="Organisms: small models with planted, sealed truth.", no_args_is_help=True)
 
@@ -68,14 +69,21 @@ def check_model(
         f"{loaded.source}: {recipe.family}/{recipe.preset}, {recipe.thinking.steps} latent steps", markup=False
     )
     console.print(f"{loaded.fingerprint}", markup=False)
-    rows = [
-        (name, ", ".join(f"{axis} {n}" for axis, n in zip(s.axes, s.shape, strict=True))) for name, s in sites.items()
-    ]
-    console.print(table("Sites (each fires at every step)", ("site", "axes after example"), rows))
+    rows = [(name, _axes(site), _fires(site)) for name, site in sites.items()]
+    console.print(table("Sites", ("site", "axes after example", "fires"), rows))
     checks = [("ok" if r.passed else "FAILS", r.name, r.detail) for r in results]
     console.print(table("Contract", ("", "check", "detail"), checks))
     console.print("The model fits." if passed else "The model does not fit.", markup=False)
     return 0 if passed else 1
+
+
+def _axes(site: Site) -> str:
+    return ", ".join(f"{axis} {n}" for axis, n in zip(site.axes, site.shape, strict=True)) or "one number"
+
+
+def _fires(site: Site) -> str:
+    when = "once, after the last step" if site.unused else f"every {site.address[1]}"
+    return f"{when}, for reading only" if site.derived else when
 
 
 def organism_list(json: Json = False) -> int:
