@@ -25,9 +25,9 @@ from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_f
 
 from workbench.organisms.recipes import VOCABULARY, recipe_text
 from workbench.reasoners.backbones import Backbone, new_word_gpt2
-from workbench.reasoners.base import Spoken
 from workbench.reasoners.feedback import FeedbackReasoner, FeedbackState
 from workbench.reasoners.recipe import parse_recipe
+from workbench.reasoners.recording import Spoken
 from workbench.tasks import Problem
 
 ROUNDS = 9
@@ -195,7 +195,7 @@ def nnsight_variants(model: Any, ids: Tensor) -> dict[str, Variant]:
             for block in traced.h:
                 block.output[0].save()
             out = traced.output.save()
-        return out
+        return out  # noqa: RET504 (nnsight fills it in when its context ends)
 
     return {
         "nnsight, residuals": lambda: timed(

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from workbench.organisms.recipes import recipe_text
-from workbench.reasoners.base import Reasoner, Spoken
+from workbench.reasoners.base import Reasoner
 from workbench.reasoners.recipe import parse_recipe
+from workbench.reasoners.recording import Spoken
 from workbench.sites import Site
 from workbench.tasks.base import Problem
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,24 +16,13 @@ from torch import Tensor
 from workbench.edits import Edit
 from workbench.errors import ConfigError, InsufficientData, UnknownSiteError
 from workbench.reasoners.recipe import Recipe
-from workbench.reasoners.recording import Recording, checked, in_order
+from workbench.reasoners.recording import Recording, Spoken, batches, checked, in_order
 from workbench.sites import Site, Visit
 from workbench.tasks.base import Problem
 from workbench.traces import Trace
 
 Progress = Callable[[int, int], None]
 """Called with (problems done, problems planned)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spoken:
-    """What a batch said."""
-
-    said: tuple[str, ...]
-    emitted: tuple[tuple[int, ...], ...]
-    first_logits: Float[Tensor, "example d_vocab"]
-    n_steps: tuple[int, ...] = ()
-    """Steps that each example took; filled in by `run`."""
 
 
 class Reasoner(ABC):
@@ -224,6 +212,8 @@ class Reasoner(ABC):
             raise InsufficientData("there is no problem to run", found="n=0")
         if seeds is not None and len(seeds) != len(problems):
             raise ConfigError("each problem needs a seed", field="seeds", expected=len(problems), found=len(seeds))
+        if seeds is not None and min(seeds) < 0:
+            raise ConfigError("a seed is 0 or more", field="seeds", found=min(seeds))
         if batch_size < 1:
             raise ConfigError("a batch holds one problem or more", field="batch_size", found=batch_size)
         edits = dict(edits or {})
@@ -242,7 +232,7 @@ class Reasoner(ABC):
             self.require_fit(problem)
         kinds = [(self.n_steps(problem), self.batch_key(problem)) for problem in problems]
         with self._recording_into(recording):
-            for batch in _batches(kinds, batch_size):
+            for batch in batches(kinds, batch_size):
                 chosen, drawn = [problems[i] for i in batch], [seeds[i] for i in batch]
                 heard = self._run_batch(batch, chosen, drawn, kinds[batch[0]][0])
                 spoken |= dict(
@@ -304,11 +294,3 @@ class Reasoner(ABC):
                 yield
         finally:
             self._recording = None
-
-
-def _batches(kinds: Sequence[tuple[int, int]], batch_size: int) -> Iterator[list[int]]:
-    """Places of problems that run together: of one kind, in the order given."""
-    for kind in sorted(set(kinds)):
-        places = iter([i for i, other in enumerate(kinds) if other == kind])
-        while batch := list(islice(places, batch_size)):
-            yield batch

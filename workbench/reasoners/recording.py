@@ -1,19 +1,32 @@
-"""What one run of a reasoner reads and edits: vectors, their addresses, and the step they belong to."""
+"""What one run of a reasoner reads and edits: vectors, their addresses, the step they belong to, and what was said."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from workbench.edits import Edit
 from workbench.errors import ConfigError, SchemaError
 from workbench.sites import Visit
 from workbench.traces import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What a batch said."""
+
+    said: tuple[str, ...]
+    emitted: tuple[tuple[int, ...], ...]
+    first_logits: Float[Tensor, "example d_vocab"]
+    n_steps: tuple[int, ...] = ()
+    """Steps that each example took; filled in by `run`."""
 
 
 @dataclass(slots=True)
@@ -97,3 +110,11 @@ def in_order(vectors: list[Tensor], address: list[Tensor], shape: tuple[int, ...
     joined = torch.cat(address)
     order = sorted(range(len(joined)), key=joined.tolist().__getitem__)
     return Rows(torch.cat(vectors)[order], joined[order])
+
+
+def batches(kinds: Sequence[tuple[int, int]], batch_size: int) -> Iterator[list[int]]:
+    """Places of problems that run together: of one kind, in the order given."""
+    for kind in sorted(set(kinds)):
+        places = iter([i for i, other in enumerate(kinds) if other == kind])
+        while batch := list(islice(places, batch_size)):
+            yield batch

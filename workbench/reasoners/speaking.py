@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from workbench.errors import ConfigError, LimitExceeded
-from workbench.reasoners.base import Reasoner, Spoken
+from workbench.reasoners.base import Reasoner
 from workbench.reasoners.recipe import MAX_STEPS, Recipe
+from workbench.reasoners.recording import Spoken
 from workbench.reasoners.text import TextCoder
 from workbench.tasks.base import Problem
 
