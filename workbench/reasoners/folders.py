@@ -82,9 +82,9 @@ def _refuse_foreign(path: Path, auto_map: Any) -> None:
     """Trusted code lies in the folder, where it can be read and is part of the fingerprint."""
     named = auto_map.values() if isinstance(auto_map, dict) else [auto_map]
     for name in (one for item in named for one in (item if isinstance(item, list) else [item])):
-        module, _, attribute = str(name).rpartition(".")
-        inside = path.parent.joinpath(*module.split(".")).with_suffix(".py") if module and attribute else None
-        if name is not None and (inside is None or not module.replace(".", "").isidentifier() or not inside.is_file()):
+        file, _, kind = str(name).partition(".")
+        here = file.isidentifier() and kind.isidentifier() and (path.parent / f"{file}.py").is_file()
+        if name is not None and not here:
             raise UntrustedFormat(
                 "code is trusted only where it lies in the model folder", path=path, field="auto_map",
                 found=str(name)[:100], hint="Put the file into the folder and name it as FILE.CLASS.",

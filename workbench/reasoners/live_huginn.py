@@ -67,9 +67,9 @@ class HuginnLoop(Loop):
         assert mask is None
         at = torch.arange(earlier, earlier + ids.shape[1], device=ids.device)
         injected, block = self.model.embed_inputs(ids, past_key_values=cache, cache_position=at)
-        return Columns(self._noise(generators, ids.shape[1]), _Inside(injected, block, at, cache))
+        return Columns(self.own_noise(generators, ids.shape[1]), _Inside(injected, block, at, cache))
 
-    def _noise(self, generators: Sequence[torch.Generator], q: int) -> Tensor:
+    def own_noise(self, generators: Sequence[torch.Generator], q: int) -> Tensor:
         """First states as the model draws its own, but from each example's own generator, token by token."""
         drawn = [truncated_normal(torch.Size((q, self.d_model)), generator) for generator in generators]
         return (self.state_std * torch.stack(drawn)).to(self.device, self.dtype)
@@ -108,7 +108,7 @@ class HuginnLoop(Loop):
 
     def own_logits(self, ids: Tensor, n_steps: int, seed: int) -> Tensor:
         """The model's forward call without a cache, from the same first state."""
-        state = self._noise(state_generators([seed]), ids.shape[1])
+        state = self.own_noise(state_generators([seed]), ids.shape[1])
         steps = torch.tensor([n_steps])
         logits: Tensor = self.model(input_ids=ids, input_states=state, num_steps=steps).logits[0, -1]
         return logits
