@@ -40,7 +40,8 @@ def new_model(preset):
             model = HrmTextForCausalLM(
                 HrmTextConfig(
                     **size, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
-                    head_dim=16, max_position_embeddings=64, H_cycles=N_STEPS[preset], L_cycles=L_CYCLES, initializer_range=0.2,
+                    head_dim=16, max_position_embeddings=64, H_cycles=N_STEPS[preset], L_cycles=L_CYCLES,
+                    initializer_range=0.2,
                 )
             )  # fmt: skip
         else:

@@ -313,6 +313,9 @@ def test_commands_take_trust_and_type(folders, tmp_path, capsys):
     problems.write_text("".join(json.dumps({"id": p.id, "prompt": p.prompt}) + "\n" for p in RAGGED))
     assert run(["capture", *trusted, "--problems", str(problems), "--out", str(out), "--json"]) == 0
     assert "thought" in json.loads(capsys.readouterr().out)["sites"]
+    again = ["capture", model, "--trust-remote-code", "--device", "cpu", "--problems", str(problems), "--out", str(out)]
+    assert run([*again, "--dtype", "float32"]) == 2
+    assert "field dtype: the store in this folder was captured with other settings" in capsys.readouterr().err
     assert run(["capture", model, "--problems", str(problems), "--out", str(out), "--dtype", "float8"]) == 2
 
 

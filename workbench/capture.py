@@ -99,6 +99,7 @@ def _config(
     return {
         "model": model.fingerprint,
         "device": model.device,
+        **({} if model.dtype == "float32" else {"dtype": model.dtype}),
         "family": recipe.family,
         "preset": recipe.preset,
         "problems": digest(canonical_json(items)),

@@ -44,6 +44,8 @@ class LoadedModel:
     d_vocab: int
     device: str
     """`cpu` or `cuda`: another kind of device rounds otherwise."""
+    dtype: str = "float32"
+    """Of the weights: another type rounds otherwise."""
 
 
 def resolve_model(model: str) -> Path:
@@ -100,6 +102,7 @@ def load_model(
         loaded.d_model,
         loaded.d_vocab,
         torch.device(where.device).type,
+        str(dtype).removeprefix("torch."),
     )
 
 
