@@ -110,9 +110,10 @@ def test_hrm_thoughts_are_what_its_own_forward_call_computes(reasoners):
         close(trace.first_logits[i], logits)
 
 
-def test_hrm_speaks_as_transformers_generates(reasoners):
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_hrm_speaks_as_transformers_generates(reasoners, batch_size):
     reasoner = reasoners["hrm-text", "float32"]
-    emitted = reasoner.run(RAGGED).emitted
+    emitted = reasoner.run(RAGGED, batch_size=batch_size).emitted
     for problem, mine in zip(RAGGED, emitted, strict=True):
         ids = torch.tensor([reasoner.prompt_ids(problem)])
         own = reasoner.loop.model.generate(ids, max_new_tokens=3, do_sample=False, pad_token_id=0)
@@ -145,10 +146,10 @@ def test_ouro_thoughts_and_gates_are_what_its_own_forward_call_computes(reasoner
         close(trace.first_logits[i], reasoner.loop.model(ids).logits[0, -1])
 
 
-@pytest.mark.parametrize("steps", [2, 4])
-def test_ouro_speaks_as_it_does_without_a_cache(reasoners, steps):
+@pytest.mark.parametrize(("steps", "batch_size"), [(2, 4), (4, 4), (4, 1)])
+def test_ouro_speaks_as_it_does_without_a_cache(reasoners, steps, batch_size):
     reasoner = reasoners["ouro", "float32"]
-    emitted = reasoner.run([replace(problem, steps=steps) for problem in RAGGED]).emitted
+    emitted = reasoner.run([replace(problem, steps=steps) for problem in RAGGED], batch_size=batch_size).emitted
     for problem, mine in zip(RAGGED, emitted, strict=True):
         prompt = reasoner.prompt_ids(problem)
         logits = reasoner.loop.model(torch.tensor([[*prompt, *mine[:-1]]]), exit_at_step=steps - 1).logits[0]
@@ -261,12 +262,16 @@ def test_trust_covers_nothing_else_in_the_folder(folders, tmp_path):
         load(folder)
 
 
-def test_trust_does_not_reach_models_that_need_no_code(folders, tmp_path):
-    (tmp_path / "modeling.py").write_text("class Other: pass")
-    folder = copy_of(folders["hrm-text"], tmp_path, auto_map={"AutoConfig": "modeling.Other"})
-    shutil.copy(tmp_path / "modeling.py", folder)
+def test_code_beside_a_model_that_needs_none_never_runs(folders, tmp_path):
+    ran = tmp_path / "ran"
+    folder = copy_of(folders["hrm-text"], tmp_path, auto_map={"AutoConfig": "own.A", "AutoModelForCausalLM": "own.B"})
+    (folder / "own.py").write_text(
+        f"from pathlib import Path\nPath({str(ran)!r}).touch()\nclass A: pass\nclass B: pass\n"
+    )
     with pytest.raises(UntrustedFormat, match="auto_map"):
-        load(folder)
+        load(folder, trust=False)
+    assert load(folder).loop.exact_steps == 2
+    assert not ran.exists()
 
 
 @pytest.mark.parametrize("preset", PRESETS)

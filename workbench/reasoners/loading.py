@@ -142,24 +142,21 @@ def _load_depth_loop(folder: Path, where: Where) -> tuple[Loop, Any]:
     return DepthLoop(model), load_tokenizer(folder)
 
 
-def _load_hrm(folder: Path, where: Where) -> tuple[Loop, Any]:
-    model, tokenizer = load_live(folder, architecture="HrmTextForCausalLM", device=where.device, dtype=where.dtype)
-    return HrmLoop(model), tokenizer
-
-
-def _load_trusted(folder: Path, where: Where, *, architecture: str, loop: Callable[[Any], Loop]) -> tuple[Loop, Any]:
+def _load_live(
+    folder: Path, where: Where, *, architecture: str, loop: Callable[[Any], Loop], remote: bool
+) -> tuple[Loop, Any]:
     model, tokenizer = load_live(
         folder, architecture=architecture, device=where.device, dtype=where.dtype,
-        remote=True, trust_remote_code=where.trust_remote_code,
+        remote=remote, trust_remote_code=where.trust_remote_code,
     )  # fmt: skip
     return loop(model), tokenizer
 
 
 LOOPS: Mapping[str, Callable[[Path, Where], tuple[Loop, Any]]] = {
     "recurrent-depth": _load_depth_loop,
-    "hrm-text": _load_hrm,
-    "huginn": partial(_load_trusted, architecture="RavenForCausalLM", loop=HuginnLoop),
-    "ouro": partial(_load_trusted, architecture="OuroForCausalLM", loop=OuroLoop),
+    "hrm-text": partial(_load_live, architecture="HrmTextForCausalLM", loop=HrmLoop, remote=False),
+    "huginn": partial(_load_live, architecture="RavenForCausalLM", loop=HuginnLoop, remote=True),
+    "ouro": partial(_load_live, architecture="OuroForCausalLM", loop=OuroLoop, remote=True),
 }
 """How the looped model and the tokenizer of each preset are loaded."""
 

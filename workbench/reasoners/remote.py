@@ -40,8 +40,8 @@ def load_live(
         architecture: the class that the folder must hold.
         device: where the weights are put.
         dtype: what they are cast to.
-        remote: whether the class is code of the folder.
-        trust_remote_code: whether that code may run.
+        remote: whether the class is code of the folder; where it is not, no code of the folder runs in any case.
+        trust_remote_code: whether the folder may name code that lies in it.
 
     Raises:
         UntrustedFormat: code that nobody trusted, or that does not lie in the folder; pickled weights.
@@ -53,7 +53,7 @@ def load_live(
             f"{architecture} is code that lies in the model folder, and runs only where it is trusted",
             path=folder, hint="Read that code first; if you trust it, pass --trust-remote-code.",
         )  # fmt: skip
-    refuse_unsafe(folder, trust_code=remote)
+    refuse_unsafe(folder, trust_code=trust_remote_code)
     hush()
     checkpoint = open_checkpoint(folder)
     _refuse_other(folder, architecture)
