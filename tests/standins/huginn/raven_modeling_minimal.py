@@ -92,7 +92,7 @@ class RavenForCausalLM(RavenPreTrainedModel):
         return self.lm_head
 
     def embed_inputs(self, input_ids, past_key_values=None, cache_position=None):
-        x = self.transformer.wte(input_ids) * self.emb_scale + self.transformer.wpe(cache_position)
+        x = (self.transformer.wte(input_ids) + self.transformer.wpe(cache_position)) * self.emb_scale
         slot = torch.tensor(-1)
         for block in self.transformer.prelude:
             slot = slot + 1
