@@ -121,7 +121,8 @@ class LeavesHooksBehind(FeedbackReasoner):
                     yield
                 except Exception:
                     embedding = self.backbone.model.get_input_embeddings()
-                    self.left_behind = embedding.register_forward_hook(lambda module, ids, vectors: vectors + 0.1)
+                    hook = embedding.register_forward_hook(lambda module, ids, vectors: vectors + 0.1)
+                    self.left_behind = [*getattr(self, "left_behind", ()), hook]
                     raise
 
         return forgetful()
@@ -212,8 +213,8 @@ def test_a_broken_promise_is_noticed_by_its_check_alone(loaded, broken, check, m
         except ContractError as error:
             failed[one] = str(error)
         finally:
-            if hasattr(reasoner, "left_behind"):
-                reasoner.left_behind.remove()
+            for hook in getattr(reasoner, "left_behind", ()):  # the model is shared with other tests
+                hook.remove()
     assert list(failed) == [check], failed
     with pytest.raises(ContractError, match=message):
         raise ContractError(failed[check])
