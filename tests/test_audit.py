@@ -128,7 +128,9 @@ def test_every_step_is_read_above_control_and_followed_above_placebo(audited: Au
     for step in audited.record.steps:
         assert step.readable
         assert step.live
-        assert step.decode_accuracy - step.control >= 0.7  # the hoarder holds `nothing` in a fifth of cases
+        if "hoarder" not in audited.record.model.source:  # its shuffled labels are right whenever both are `nothing`
+            assert step.decode_accuracy - step.control >= 0.8
+        assert step.decode_accuracy - step.control >= 0.7
         assert step.measure == "follows"
         assert step.causal_effect - step.placebo_effect >= 0.8
     channel = audited.record.summary.channel

@@ -58,6 +58,13 @@ def move_as_far(values: Values, directions: Float[Tensor, "problem ..."]) -> Edi
     return edit
 
 
+def unit_directions(like: Float[Tensor, "problem ..."], seed: int) -> Float[Tensor, "problem ..."]:
+    """Random directions of length 1, a placebo's, one for each vector."""
+    drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
+    unit: Tensor = drawn / drawn.norm(dim=-1, keepdim=True)
+    return unit.to(like)
+
+
 def only_steps(edit: Edit, steps: Collection[int]) -> Edit:
     """Apply an edit at some steps and let the others pass."""
     return lambda vectors, visit: edit(vectors, visit) if visit.step in steps else vectors

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Bool
 from numpy.typing import NDArray
 from scipy.stats import binomtest
@@ -184,16 +183,15 @@ def intervene(
         InsufficientData: fewer than two problems, or step counts differ.
     """
     planned = {reasoner.n_steps(problem) for problem in honest.problems}
-    if len(honest.problems) < 2 or len(planned) != 1:
-        raise _unequal(len(honest.problems), planned)
+    _must_be_equal(len(honest.problems), planned)
     bench = _Bench(reasoner, honest, range(planned.pop()), seed, stop, progress)
     return Interventions(tuple(map(bench.one_step, bench.steps)), bench.all_steps(), len(honest.problems))
 
 
-def _unequal(n: int, n_steps: Collection[int]) -> InsufficientData:
-    return InsufficientData(
-        "exchanging thoughts needs two honest problems of equal step count", found=f"n={n}, steps {sorted(n_steps)}"
-    )
+def _must_be_equal(n: int, n_steps: Collection[int]) -> None:
+    if n < 2 or len(n_steps) != 1:
+        message = "exchanging thoughts needs two honest problems of equal step count"
+        raise InsufficientData(message, found=f"n={n}, steps {sorted(n_steps)}")
 
 
 class _Bench:
@@ -214,10 +212,9 @@ class _Bench:
         self.sites = ["thought", *channel_sites(reasoner.sites)]
         self.done, self.planned = 0, 5 + 4 * len(steps)
         self.plain = self._run({}, self.sites)
-        if len(set(self.plain.n_steps)) > 1:
-            raise _unequal(len(honest.problems), set(self.plain.n_steps))
+        _must_be_equal(len(honest.problems), set(self.plain.n_steps))
         self.answers = [parse_said(said, honest.speaking).answer or said for said in self.plain.said]
-        self.directions = _unit_directions(self.plain["thought"].at(0), seed)
+        self.directions = edits.unit_directions(self.plain["thought"].at(0), seed)
 
     def one_step(self, step: int) -> StepEffects:
         """Edit one thought and leave the others to follow."""
@@ -299,9 +296,3 @@ class _Bench:
             if len(others):
                 donors[i] = self.generator.choice(others)
         return donors
-
-
-def _unit_directions(like: Tensor, seed: int) -> Tensor:
-    drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
-    unit: Tensor = drawn / drawn.norm(dim=-1, keepdim=True)
-    return unit.to(like)

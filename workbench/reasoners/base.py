@@ -208,22 +208,8 @@ class Reasoner(ABC):
             SchemaError: an edit returned another shape or type than it was given.
             InsufficientData: there is no problem.
         """
-        if not problems:
-            raise InsufficientData("there is no problem to run", found="n=0")
-        if seeds is not None and len(seeds) != len(problems):
-            raise ConfigError("each problem needs a seed", field="seeds", expected=len(problems), found=len(seeds))
-        if seeds is not None and min(seeds) < 0:
-            raise ConfigError("a seed is 0 or more", field="seeds", found=min(seeds))
-        if batch_size < 1:
-            raise ConfigError("a batch holds one problem or more", field="batch_size", found=batch_size)
         edits = dict(edits or {})
-        unknown = sorted((set(read) | set(edits)) - set(self.sites))
-        if unknown:
-            raise UnknownSiteError(f"no site {unknown[0]!r}; this reasoner has {', '.join(self.sites)}", field="site")
-        derived = sorted(site for site in edits if self.sites[site].derived)
-        if derived:
-            raise ConfigError("nothing goes on from this site, so an edit there would do nothing", field="edits",
-                              found=derived[0])  # fmt: skip
+        self._refuse_misuse(problems, read, edits, seeds, batch_size)
         seeds = range(len(problems)) if seeds is None else seeds
         unused = frozenset(name for name, site in self.sites.items() if site.unused)
         recording = Recording(frozenset(read), edits, {s: [] for s in read}, {s: [] for s in read}, unused)
@@ -235,13 +221,8 @@ class Reasoner(ABC):
             for batch in batches(kinds, batch_size):
                 chosen, drawn = [problems[i] for i in batch], [seeds[i] for i in batch]
                 heard = self._run_batch(batch, chosen, drawn, kinds[batch[0]][0])
-                spoken |= dict(
-                    zip(
-                        batch,
-                        zip(heard.said, heard.emitted, heard.first_logits, heard.n_steps, strict=True),
-                        strict=True,
-                    )
-                )
+                for k, i in enumerate(batch):
+                    spoken[i] = (heard.said[k], heard.emitted[k], heard.first_logits[k], heard.n_steps[k])
                 if progress is not None:
                     progress(len(spoken), len(problems))
         order = range(len(problems))
@@ -256,6 +237,29 @@ class Reasoner(ABC):
             agents=tuple(map(self.agents, problems)),
             first_logits=torch.stack([spoken[i][2] for i in order]),
         )
+
+    def _refuse_misuse(
+        self,
+        problems: Sequence[Problem],
+        read: Sequence[str],
+        edits: Mapping[str, Edit],
+        seeds: Sequence[int] | None,
+        batch_size: int,
+    ) -> None:
+        if not problems:
+            raise InsufficientData("there is no problem to run", found="n=0")
+        if seeds is not None and len(seeds) != len(problems):
+            raise ConfigError("each problem needs a seed", field="seeds", expected=len(problems), found=len(seeds))
+        if seeds is not None and min(seeds) < 0:
+            raise ConfigError("a seed is 0 or more", field="seeds", found=min(seeds))
+        if batch_size < 1:
+            raise ConfigError("a batch holds one problem or more", field="batch_size", found=batch_size)
+        unknown = sorted((set(read) | set(edits)) - set(self.sites))
+        if unknown:
+            raise UnknownSiteError(f"no site {unknown[0]!r}; this reasoner has {', '.join(self.sites)}", field="site")
+        derived = sorted(site for site in edits if self.sites[site].derived)
+        if derived:
+            raise ConfigError("nothing goes on from this site: an edit would do nothing", field="edits", found=derived[0])
 
     def _run_batch(
         self, places: Sequence[int], problems: Sequence[Problem], seeds: Sequence[int], n_steps: int

@@ -114,7 +114,7 @@ class LayerMemoryReasoner(MemoryReasoner):
 
     def step(self, state: LayerState) -> LayerState:
         """Write one episode behind the newest slots, drop old slots if need be, append the new ones."""
-        written = self._write(state.pool.newest(self.memory.slots), *self.same_length(state.problems, state.episode))
+        written = self._write(state.pool.newest(self.memory.slots), *self.padded_episode(state.problems, state.episode))
         pool = self._with_room(state.pool, state.generators)
         fresh = Pool(written[:, :0])
         for new in written.unbind(1):

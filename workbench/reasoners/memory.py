@@ -128,6 +128,6 @@ class MemoryReasoner(LanguageReasoner):
         """Next-token logits right after the last vector or token fed."""
         return self.backbone.unembed(state.hidden)
 
-    def same_length(self, problems: Sequence[Problem], episode: int) -> tuple[Tensor, Tensor | None]:
+    def padded_episode(self, problems: Sequence[Problem], episode: int) -> tuple[Tensor, Tensor | None]:
         """Ids of one episode of each problem, padded on the left, and the mask."""
         return self.padded([self.written_ids(problem, episode) for problem in problems])

@@ -79,7 +79,7 @@ class MemoryBankReasoner(MemoryReasoner):
 
     def step(self, state: BankState) -> BankState:
         """Write one episode, and put its slots one by one into the sequence that reads."""
-        ids, mask = self.same_length(state.problems, state.episode)
+        ids, mask = self.padded_episode(state.problems, state.episode)
         width = len(self._marker)
         hidden = self.backbone.forward_ids(ids, mask=mask).hidden
         written = hidden[:, -width * self.memory.slots :][:, width - 1 :: width]

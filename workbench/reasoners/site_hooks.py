@@ -43,9 +43,9 @@ def _key_hooks(attention: nn.Module, inside: Any, n_heads: int, n_key_heads: int
         return {
             letter: SiteHook(attention.get_submodule(names[letter]), part=Part(n_key_heads)) for letter in ("k", "v")
         }
-    fused = next((attention.get_submodule(names[key]) for key in ("qkv",) if key in names), None)
-    if fused is None or n_heads != n_key_heads:
+    if "qkv" not in names or n_heads != n_key_heads:
         return {}
+    fused = attention.get_submodule(names["qkv"])
     interleaved = not hasattr(fused, "nf")  # GPT-2's Conv1D states its width so, and lays them side by side
     return {letter: SiteHook(fused, part=Part(n_heads, 3, k, interleaved)) for k, letter in ((1, "k"), (2, "v"))}
 
