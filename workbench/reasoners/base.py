@@ -259,7 +259,7 @@ class Reasoner(ABC):
             raise UnknownSiteError(f"no site {unknown[0]!r}; this reasoner has {', '.join(self.sites)}", field="site")
         derived = sorted(site for site in edits if self.sites[site].derived)
         if derived:
-            raise ConfigError("nothing goes on from this site: an edit would do nothing", field="edits", found=derived[0])
+            raise ConfigError("nothing goes on from this site, nor from an edit", field="edits", found=derived[0])
 
     def _run_batch(
         self, places: Sequence[int], problems: Sequence[Problem], seeds: Sequence[int], n_steps: int
