@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,12 +11,10 @@ from scipy import sparse
 
 from probes.errors import ProbeDataError
 from probes.linear import ValueProbe
+from probes.shuffles import SharedRidge
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
-
-RIDGE = 0.1
-"""Ridge penalty per fit row, in mean variances of a feature; fixed, so that labels cannot choose it."""
 
 
 @dataclass(frozen=True)
@@ -67,46 +65,12 @@ def shuffled_labels(
         raise ProbeDataError("the fit labels hold one class (classes=1); a shuffle would change nothing")
     if n_shuffles < 1:
         raise ProbeDataError(f"n_shuffles must be at least 1; found {n_shuffles}")
-    ridge = _Ridge.of(rows, queries)
-    truth = label_codes(classes, y_test)
-    accuracy = float((ridge.read(target[None, :], len(classes)) == truth).mean())
     permuted = permuted_labels(target, groups_fit, n_shuffles=n_shuffles, rng=np.random.default_rng(seed))
-    block = max(1, 4_000_000 // (len(classes) * max(len(target), len(truth))))
-    shuffled = np.concatenate(
-        [
-            (ridge.read(permuted[start : start + block], len(classes)) == truth).mean(axis=1)
-            for start in range(0, n_shuffles, block)
-        ]
-    )
+    ridge = SharedRidge.of(rows, queries)
+    read = ridge.accuracy(np.vstack([target, permuted]), label_codes(classes, y_test), len(classes))
+    accuracy, shuffled = float(read[0]), read[1:]
     p_value = (1 + int((shuffled >= accuracy).sum())) / (1 + n_shuffles)
     return ShuffledControl(accuracy, shuffled, p_value, float(shuffled.mean()))
-
-
-@dataclass(frozen=True)
-class _Ridge:
-    """One factorisation for every target Y: prediction = mean(Y) + left @ right @ (Y - mean(Y))."""
-
-    left: Floats
-    """[n_test, r]."""
-    right: Floats
-    """[r, n_fit]."""
-
-    @classmethod
-    def of(cls, X_fit: Floats, X_test: Floats) -> Self:
-        mean = X_fit.mean(axis=0)
-        centred = X_fit - mean
-        scale = float(np.sqrt(np.mean(np.square(centred)))) or 1.0
-        u, s, vt = np.linalg.svd(centred / scale, full_matrices=False)
-        shrunk = s / (np.square(s) + RIDGE * len(X_fit))
-        return cls(((X_test - mean) / scale) @ vt.T * shrunk, u.T)
-
-    def read(self, targets: Ints, n_classes: int) -> Ints:
-        """Class codes [n_targets, n_test] read by ridge classifiers fitted on each row of targets."""
-        one_hot = (targets[:, :, None] == np.arange(n_classes)).astype(np.float64)
-        prior = one_hot.mean(axis=1, keepdims=True)
-        scores = np.matmul(self.left, np.matmul(self.right, one_hot - prior)) + prior
-        best: Ints = scores.argmax(axis=2)
-        return best
 
 
 def permuted_labels(target: Ints, groups: ArrayLike | None, *, n_shuffles: int, rng: np.random.Generator) -> Ints:

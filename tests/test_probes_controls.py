@@ -10,7 +10,8 @@ from scipy import sparse
 from scipy.stats import binomtest
 
 from probes import ProbeDataError, ValueProbe, input_only, majority, shuffled_labels
-from probes.controls import RIDGE, permuted_labels
+from probes.controls import permuted_labels
+from probes.shuffles import RIDGE
 
 
 def planted(seed, *, n=120, d=40, n_classes=4, strength=1.0):

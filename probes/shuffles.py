@@ -1,0 +1,106 @@
+"""Accuracy of ridge classifiers on true and on shuffled labels: thousands of refits that share one factorisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+RIDGE = 0.1
+"""Ridge penalty per fit row, in mean variances of a feature; fixed, so that labels cannot choose it."""
+
+BLOCK_NUMBERS = 8_000_000
+"""Numbers of the largest array that a block of refits makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRidge:
+    """One factorisation for every target: prediction = mean(Y) + left @ right @ (Y - mean(Y)).
+
+    Where there are more rows than features, `left` is [n_test, d] and `right` [d, n_fit]; else the features are
+    left out altogether (dual form): `left` is [n_test, n_fit] and `right` None.
+    """
+
+    left: torch.Tensor
+    right: torch.Tensor | None
+    n_fit: int
+
+    @classmethod
+    def of(
+        cls, X_fit: NDArray[Any], X_test: NDArray[Any], *, precision: Literal["float32", "float64"] = "float64"
+    ) -> SharedRidge:
+        """Factorise; arrays [n_fit, d] and [n_test, d], finite."""
+        dtype = getattr(torch, precision)
+        fit, test = (torch.as_tensor(X).to(dtype) for X in (X_fit, X_test))
+        mean = fit.mean(dim=0)
+        fit, test = fit - mean, test - mean
+        scale = float(fit.double().square().mean().sqrt()) or 1.0
+        fit, test = fit / scale, test / scale
+        penalty = RIDGE * len(fit)
+        if len(fit) >= fit.shape[1]:
+            factor = _factor((fit.T @ fit).double(), penalty)
+            return cls(torch.cholesky_solve(test.T.double(), factor).T.to(dtype), fit.T.contiguous(), len(fit))
+        factor = _factor((fit @ fit.T).double(), penalty)
+        return cls(torch.cholesky_solve((fit @ test.T).double(), factor).T.to(dtype), None, len(fit))
+
+    def accuracy(self, targets: Ints, truth: Ints, n_classes: int) -> Floats:
+        """Share of test rows read right by a classifier fitted on each row of targets [n_targets, n_fit].
+
+        Args:
+            targets: class codes from 0.
+            truth: class codes of the test rows, [n_test]; -1 is never read right.
+            n_classes: how many codes there are.
+        """
+        asked = torch.as_tensor(truth)
+        shares = [(read == asked).double().mean(dim=1) for read in self._readings(targets, n_classes)]
+        return np.asarray(torch.cat(shares).numpy())
+
+    def _readings(self, targets: Ints, n_classes: int) -> Iterator[torch.Tensor]:
+        """Class codes [block, n_test], block after block."""
+        block = max(1, BLOCK_NUMBERS // (n_classes * max(self.n_fit, len(self.left))))
+        for start in range(0, len(targets), block):
+            codes = torch.as_tensor(np.ascontiguousarray(targets[start : start + block].T)).long()  # [n_fit, block]
+            n = codes.shape[1]
+            one_hot = torch.zeros(self.n_fit, n * n_classes, dtype=self.left.dtype)
+            one_hot.scatter_(1, codes + n_classes * torch.arange(n), 1.0)
+            prior = one_hot.mean(dim=0)
+            one_hot -= prior
+            inner = one_hot if self.right is None else self.right @ one_hot
+            scores = torch.addmm(prior, self.left, inner)
+            yield scores.view(len(scores), n, n_classes).argmax(dim=2).T
+
+
+def _factor(gram: torch.Tensor, penalty: float) -> torch.Tensor:
+    gram.diagonal().add_(penalty)
+    return torch.linalg.cholesky(gram)
+
+
+def max_statistic(accuracies: Sequence[Floats]) -> Floats:
+    """Corrected p-value of each cell of a grid, by the largest standardised accuracy over the grid (Westfall & Young).
+
+    The true accuracy of a cell and those of its refits on shuffled labels are standardised together, so that under
+    the null hypothesis they are exchangeable; a cell is as surprising as the share of shuffles whose largest cell
+    anywhere in the grid is at least as large. Shuffle number k must permute groups in the same way in every cell.
+
+    Args:
+        accuracies: per cell [1 + n_shuffles], the true labels first; equally many everywhere.
+
+    Returns:
+        [n_cells], (1 + shuffles at least as large) / (1 + shuffles).
+    """
+    if not len(accuracies):
+        return np.empty(0)
+    table = np.stack(accuracies)
+    spread = table.std(axis=1, keepdims=True)
+    standard = (table - table.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1.0)
+    largest = standard[:, 1:].max(axis=0)
+    # A hair's breadth: equal accuracies must count as equal after standardising.
+    at_least = (largest[None, :] >= standard[:, :1] - 1e-9).sum(axis=1)
+    return np.asarray((1 + at_least) / table.shape[1])
