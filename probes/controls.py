@@ -37,10 +37,15 @@ def shuffled_labels(
     y_test: ArrayLike,
     *,
     groups_fit: ArrayLike | None = None,
+    groups_test: ArrayLike | None = None,
     n_shuffles: int = 100,
     seed: int = 0,
 ) -> ShuffledControl:
-    """Refit a one-hot ridge classifier on permuted fit labels; all refits share one factorisation.
+    """Refit a one-hot ridge classifier on permuted labels; all refits share one factorisation.
+
+    Fit and test labels are permuted, each among themselves. Permuting the fit labels alone would test little where
+    one direction holds the value: a refit on shuffled labels finds that direction too, with a random sign, and then
+    reads nearly all test rows right or nearly all wrong.
 
     Groups of more than one row keep their labels together: where every group has one label, the labels
     of groups are permuted, else groups of equal size exchange their labels row by row.
@@ -49,8 +54,9 @@ def shuffled_labels(
         X_fit: [n_fit, d].
         y_fit: [n_fit].
         X_test: [n_test, d].
-        y_test: [n_test], never permuted.
+        y_test: [n_test].
         groups_fit: [n_fit].
+        groups_test: [n_test]; test labels stay as they are where no two of these groups can exchange theirs.
         n_shuffles: refits; at least 1.
         seed: of the permutations.
 
@@ -63,14 +69,33 @@ def shuffled_labels(
         raise ProbeDataError(f"X_fit has {rows.shape[1]} features and X_test has {queries.shape[1]}")
     if len(classes) < 2:
         raise ProbeDataError("the fit labels hold one class (classes=1); a shuffle would change nothing")
+    if (groups_fit is None) != (groups_test is None):
+        raise ProbeDataError("groups_fit and groups_test go together: both parts are shuffled")
     if n_shuffles < 1:
         raise ProbeDataError(f"n_shuffles must be at least 1; found {n_shuffles}")
-    permuted = permuted_labels(target, groups_fit, n_shuffles=n_shuffles, rng=np.random.default_rng(seed))
-    ridge = SharedRidge.of(rows, queries)
-    read = ridge.accuracy(np.vstack([target, permuted]), label_codes(classes, y_test), len(classes))
+    labels = shuffles_of(target, label_codes(classes, y_test), groups_fit, groups_test, n_shuffles, seed)
+    read = SharedRidge.of(rows, queries).accuracy(*labels, len(classes))
     accuracy, shuffled = float(read[0]), read[1:]
     p_value = (1 + int((shuffled >= accuracy).sum())) / (1 + n_shuffles)
     return ShuffledControl(accuracy, shuffled, p_value, float(shuffled.mean()))
+
+
+def shuffles_of(
+    target: Ints, truth: Ints, groups_fit: ArrayLike | None, groups_test: ArrayLike | None, n_shuffles: int, seed: int
+) -> tuple[Ints, Ints]:
+    """Labels of fit and test rows, [1 + n_shuffles, n] each: as they are, then shuffled.
+
+    Equal seeds and groups give equal permutations whatever the labels, so that a grid's cells are shuffled alike.
+
+    Raises:
+        ProbeDataError: no two of the fit groups can exchange their labels.
+    """
+    fit = permuted_labels(target, groups_fit, n_shuffles=n_shuffles, rng=np.random.default_rng([seed, 0]))
+    try:
+        test = permuted_labels(truth, groups_test, n_shuffles=n_shuffles, rng=np.random.default_rng([seed, 1]))
+    except ProbeDataError:
+        test = np.tile(truth, (n_shuffles, 1))
+    return np.vstack([target, fit]), np.vstack([truth, test])
 
 
 def permuted_labels(target: Ints, groups: ArrayLike | None, *, n_shuffles: int, rng: np.random.Generator) -> Ints:

@@ -55,11 +55,15 @@ class SharedRidge:
 
         Args:
             targets: class codes from 0.
-            truth: class codes of the test rows, [n_test]; -1 is never read right.
+            truth: class codes of the test rows, [n_test], or a row of them for each target, [n_targets, n_test];
+                -1 is never read right.
             n_classes: how many codes there are.
         """
-        asked = torch.as_tensor(truth)
-        shares = [(read == asked).double().mean(dim=1) for read in self._readings(targets, n_classes)]
+        asked = torch.as_tensor(np.broadcast_to(truth, (len(targets), len(self.left))).copy())
+        start, shares = 0, []
+        for read in self._readings(targets, n_classes):
+            shares.append((read == asked[start : start + len(read)]).double().mean(dim=1))
+            start += len(read)
         return np.asarray(torch.cat(shares).numpy())
 
     def _readings(self, targets: Ints, n_classes: int) -> Iterator[torch.Tensor]:
@@ -79,7 +83,8 @@ class SharedRidge:
 
 def _factor(gram: torch.Tensor, penalty: float) -> torch.Tensor:
     gram.diagonal().add_(penalty)
-    return torch.linalg.cholesky(gram)
+    factor: torch.Tensor = torch.linalg.cholesky(gram)
+    return factor
 
 
 def max_statistic(accuracies: Sequence[Floats]) -> Floats:

@@ -44,6 +44,28 @@ def _rank(seed: int, group: str) -> bytes:
     return hashlib.sha256(f"{seed}\x00{group}".encode("utf-8", "surrogatepass")).digest()
 
 
+def held_out_by_hash(groups: Sequence[str], share: float, *, seed: int) -> NDArray[np.bool_]:
+    """Rows that are held out, [n]: those whose group's hash falls into the first `share` of all hashes.
+
+    Unlike `split_groups`, no group's part depends on any other group: rows may arrive in shards, be added later, or
+    lie on several machines, and a group is always on the same side. The share is met on average, not exactly.
+
+    Raises:
+        ProbeDataError: `share` is not between 0 and 1.
+    """
+    if not 0 < share < 1:
+        raise ProbeDataError(f"a share lies between 0 and 1; found {share}")
+    bound = round(share * 2**64)
+    side = {group: int.from_bytes(_rank(seed, group)[:8], "big") < bound for group in set(groups)}
+    return np.array([side[group] for group in groups], dtype=np.bool_)
+
+
+def hash_order(groups: Sequence[str], *, seed: int) -> NDArray[np.intp]:
+    """Order of the rows, [n], by the hash of their group: a random order that keeps groups together."""
+    rank = {group: (_rank(seed, group), group) for group in set(groups)}
+    return np.array(sorted(range(len(groups)), key=lambda row: rank[groups[row]]), dtype=np.intp)
+
+
 def merge_duplicate_groups(groups: Sequence[str], keys: Sequence[Hashable]) -> list[str]:
     """Groups in which rows of equal key (an exact prompt, say) share one group: the first name sorted.
 

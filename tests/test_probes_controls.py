@@ -10,8 +10,8 @@ from scipy import sparse
 from scipy.stats import binomtest
 
 from probes import ProbeDataError, ValueProbe, input_only, majority, shuffled_labels
-from probes.controls import permuted_labels
-from probes.shuffles import RIDGE
+from probes.controls import permuted_labels, shuffles_of
+from probes.shuffles import RIDGE, SharedRidge, max_statistic
 
 
 def planted(seed, *, n=120, d=40, n_classes=4, strength=1.0):
@@ -39,21 +39,25 @@ def test_equal_to_explicit_refits(n, d):
     control = shuffled_labels(X, y, X_test, y_test, n_shuffles=25, seed=3)
     classes = np.unique(y)
     assert control.accuracy == (refit(X, y, X_test, classes).argmax(axis=1) == y_test).mean()
-    shuffles = permuted_labels(y, None, n_shuffles=25, rng=np.random.default_rng(3))
-    expected = [(refit(X, labels, X_test, classes).argmax(axis=1) == y_test).mean() for labels in shuffles]
+    fit, test = shuffles_of(y, y_test, None, None, 25, 3)
+    expected = [
+        (refit(X, labels, X_test, classes).argmax(axis=1) == asked).mean()
+        for labels, asked in zip(fit[1:], test[1:], strict=True)
+    ]
     np.testing.assert_allclose(control.shuffled, expected, atol=1e-8)
     assert control.mean == pytest.approx(np.mean(expected))
 
 
-def test_the_shared_factorisation_predicts_what_refits_predict():
-    from probes.controls import _Ridge
-
-    X, y, X_test, _ = planted(1)
-    ridge = _Ridge.of(X, X_test)
-    one_hot = (y[:, None] == np.unique(y)).astype(float)
-    prior = one_hot.mean(axis=0)
-    scores = ridge.left @ ridge.right @ (one_hot - prior) + prior
-    np.testing.assert_allclose(scores, refit(X, y, X_test, np.unique(y)), atol=1e-8)
+@pytest.mark.parametrize("n_features", [6, 400], ids=["primal", "dual"])
+def test_the_shared_factorisation_reads_what_refits_read(n_features):
+    X, y, X_test, y_test = planted(1)
+    noise = np.random.default_rng(1).normal(size=(len(X) + len(X_test), n_features))
+    X, X_test = np.hstack([X, noise[: len(X)]]), np.hstack([X_test, noise[len(X) :]])
+    ridge = SharedRidge.of(X, X_test)
+    shuffles = permuted_labels(y, None, n_shuffles=20, rng=np.random.default_rng(0))
+    expected = [(refit(X, labels, X_test, np.unique(y)).argmax(axis=1) == y_test).mean() for labels in shuffles]
+    np.testing.assert_allclose(ridge.accuracy(shuffles, y_test, 1 + y.max()), expected, atol=1e-12)
+    assert (ridge.right is None) == (n_features > len(X))
 
 
 def test_a_planted_value_beats_every_shuffle():
@@ -90,7 +94,9 @@ def test_group_shuffles_are_valid_where_row_shuffles_cry_wolf():
         fit, test = group_of < 16, group_of >= 16
         arguments = X[fit], y[fit], X[test], y[test]
         p_rows.append(shuffled_labels(*arguments, n_shuffles=39, seed=seed).p_value)
-        grouped = shuffled_labels(*arguments, groups_fit=group_of[fit], n_shuffles=39, seed=seed)
+        grouped = shuffled_labels(
+            *arguments, groups_fit=group_of[fit], groups_test=group_of[test], n_shuffles=39, seed=seed
+        )
         p_groups.append(grouped.p_value)
     assert np.mean(np.array(p_rows) <= 0.05) > 0.15
     n_alarms = int((np.array(p_groups) <= 0.05).sum())
@@ -145,7 +151,7 @@ def test_test_labels_that_were_never_learned_count_as_wrong():
         ({"X_test": np.zeros((0, 40)), "y_test": []}, "at least one row"),
         ({"y_test": ["a"] * 120}, "labels are"),
         ({"n_shuffles": 0}, "n_shuffles"),
-        ({"groups_fit": ["a"]}, "each of 120 rows; found 1"),
+        ({"groups_fit": ["a"], "groups_test": ["a"]}, "each of 120 rows; found 1"),
     ],
 )
 def test_arrays_that_cannot_answer(change, match):
@@ -186,3 +192,50 @@ def test_input_only_finds_a_leak_and_nothing_where_there_is_none():
     noise = rng.normal(size=(300, 4))
     assert input_only(leak[:200], y[:200], leak[200:], y[200:]) > 0.95
     assert input_only(noise[:200], y[:200], noise[200:], y[200:]) < 0.4
+
+
+def grid_of(seed, *, planted_cells=0, n_cells=16, n=60, n_shuffles=99):
+    """Accuracies [1 + n_shuffles] of every cell: cells share labels and shuffles, not vectors."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(2, size=2 * n)
+    labels = shuffles_of(y[:n], y[n:], None, None, n_shuffles, seed)
+    cells = []
+    for cell in range(n_cells):
+        X = rng.normal(size=(2 * n, 5)) + 3.0 * y[:, None] * (cell < planted_cells)
+        cells.append(SharedRidge.of(X[:n], X[n:]).accuracy(*labels, 2))
+    return cells
+
+
+def test_over_200_grids_with_nothing_planted_the_corrected_p_value_keeps_its_promise():
+    least = np.array([max_statistic(grid_of(seed)).min() for seed in range(200)])
+    false = int((least < 0.05).sum())
+    assert binomtest(false, 200, 0.05, alternative="greater").pvalue > 0.05, f"{false} of 200 grids cry wolf"
+    assert least.min() < 0.1  # and it can find something
+    raw = [min((1 + (c[1:] >= c[0]).sum()) / len(c) for c in grid_of(seed)) for seed in range(50)]
+    assert np.mean(np.array(raw) < 0.05) > 0.3, "without correction the best of many cells looks like a finding"
+
+
+def test_a_planted_cell_survives_the_correction_and_the_others_do_not():
+    p_values = max_statistic(grid_of(5, planted_cells=2))
+    assert (p_values[:2] == 0.01).all()
+    assert (p_values[2:] > 0.05).all()
+
+
+def test_a_grid_whose_cells_never_vary_has_no_finding():
+    assert max_statistic([np.full(20, 0.5)] * 3).tolist() == [1.0, 1.0, 1.0]
+    assert len(max_statistic([])) == 0
+
+
+def test_a_direction_that_holds_the_value_is_found_although_shuffled_refits_find_it_too():
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=120)
+    X = rng.normal(size=(120, 3)) + 8.0 * y[:, None]
+    control = shuffled_labels(X[:60], y[:60], X[60:], y[60:], n_shuffles=99)
+    assert control.accuracy == 1.0
+    assert control.p_value == 0.01
+    assert control.shuffled.max() < 0.8
+
+
+def test_groups_of_one_part_only_are_refused():
+    with pytest.raises(ProbeDataError, match="go together"):
+        shuffled_labels(np.eye(4), [0, 1, 0, 1], np.eye(4), [0, 1, 0, 1], groups_fit=[0, 1, 2, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes import ProbeDataError, assert_no_leakage, merge_duplicate_groups, split_groups
+from probes.splits import hash_order, held_out_by_hash
 
 GROUPS = [f"g{number % 40}" for number in range(100)]
 
@@ -111,3 +113,25 @@ def test_a_leak_is_counted_and_shown():
     with pytest.raises(ProbeDataError, match="x…'"):
         assert_no_leakage(["x" * 500], ["x" * 500])
     assert_no_leakage(["a"], ["b"])
+
+
+def test_a_group_is_held_out_whatever_other_groups_there_are():
+    names = [f"g{k}" for k in range(4000)]
+    whole = held_out_by_hash(names, 0.3, seed=1)
+    alone = [bool(held_out_by_hash([name], 0.3, seed=1)[0]) for name in names]
+    assert whole.tolist() == alone
+    assert abs(whole.mean() - 0.3) < 0.03
+    assert (held_out_by_hash(names, 0.3, seed=2) != whole).mean() > 0.3
+    assert not (held_out_by_hash(names, 0.2, seed=1) & ~whole).any()  # a smaller share is part of a larger one
+    with pytest.raises(ProbeDataError, match="between 0 and 1"):
+        held_out_by_hash(names, 1.0, seed=1)
+
+
+def test_hash_order_keeps_groups_together_and_does_not_look_at_the_order_of_rows():
+    groups = [f"g{k % 7}" for k in range(70)]
+    order = hash_order(groups, seed=3)
+    assert sorted(order.tolist()) == list(range(70))
+    changes = sum(groups[a] != groups[b] for a, b in itertools.pairwise(order))
+    assert changes == 6
+    turned = hash_order(groups[::-1], seed=3)
+    assert [groups[::-1][k] for k in turned] == [groups[k] for k in order]

@@ -113,7 +113,7 @@ def fit_step(data: LabelledStep, reasoner: Reasoner | None, *, seed: int) -> Ste
     right = probe.predict(data.thoughts[held]) == labels[held]
     control = shuffled_labels(
         data.thoughts[fit], labels[fit], data.thoughts[held], labels[held],
-        groups_fit=groups[fit], n_shuffles=N_SHUFFLES, seed=seed,
+        groups_fit=groups[fit], groups_test=groups[held], n_shuffles=N_SHUFFLES, seed=seed,
     )  # fmt: skip
     words = _word_features(data.prompts, fit)
     metadata = {
