@@ -70,11 +70,21 @@ class WorkbenchError(Exception):
             text += f". {self.hint}"
         return text
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes whole; what is expected or found travels as its text."""
+        texts = {key: None if getattr(self, key) is None else str(getattr(self, key)) for key in ("expected", "found")}
+        rest = {"path": self.path, "field": self.field, "hint": self.hint, **texts}
+        return _rebuild, (type(self), self.message, rest)
+
     def to_dict(self) -> dict[str, Any]:
         """The error as plain values, for ``--json``."""
         plain = {key: getattr(self, key) for key in ("message", "path", "field", "hint")}
         texts = {key: None if getattr(self, key) is None else str(getattr(self, key)) for key in ("expected", "found")}
         return {"error": type(self).__name__, **plain, **texts, "exit_code": self.exit_code}
+
+
+def _rebuild(kind: type[WorkbenchError], message: str, rest: dict[str, Any]) -> WorkbenchError:
+    return kind(message, **rest)
 
 
 class ConfigError(WorkbenchError):
