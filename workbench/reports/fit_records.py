@@ -1,0 +1,125 @@
+"""The record of a fit: what `fit.json` holds, and nothing that it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from workbench.errors import SchemaError
+from workbench.jsonio import canonical_json, read_json
+from workbench.reports.fields import Record, Share
+from workbench.reports.fit_cells import (
+    SIGNIFICANT_P,
+    CellKey,
+    CellRecord,
+    Confusion,
+    Count,
+    CurvePoint,
+    ReliabilityBin,
+    Standing,
+    TextRecord,
+)  # fmt: skip
+
+__all__ = [
+    "FIT_NAME", "FIT_SCHEMA", "SIGNIFICANT_P", "CellKey", "CellRecord", "Confusion", "Correction", "CurvePoint",
+    "FitRecord", "NearDuplicates", "ReliabilityBin", "Standing", "TextRecord", "parse_fit", "read_fit",
+]  # fmt: skip
+
+FIT_SCHEMA = "neuralese-fit/2"
+FIT_NAME = "fit.json"
+
+
+class NearDuplicates(Record):
+    """Rows of the two sides of the split that are nearly the same vector."""
+
+    n_pairs: Count
+    n_rows: Count
+    threshold: Share
+
+
+class Correction(Record):
+    """How p-values were corrected for the size of the grid."""
+
+    method: str
+    n_permutations: Annotated[int, Field(ge=1)]
+    n_cells: Count
+
+
+class FitRecord(Record):
+    """A finished (or partial) fit."""
+
+    schema_: Literal["neuralese-fit/2"] = Field(default="neuralese-fit/2", alias="schema")
+    status: Literal["complete", "partial"]
+    run_root: str
+    """Hash of the capture store that every number was computed from."""
+    probes_root: str
+    """Hash of the fitted probes."""
+    pack: str
+    """File of the probes in the same folder."""
+    plan: dict[str, JsonValue]
+    n_cells: Count
+    """Cells of the plan."""
+    n_undefined: Count
+    near_duplicates: NearDuplicates | None
+    correction: Correction | None
+    fits: list[CellRecord]
+    text: list[TextRecord]
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _counts_add_up(self) -> Self:
+        undefined = sum(cell.accuracy is None for cell in self.fits)
+        if undefined != self.n_undefined:
+            raise ValueError(f"{self.n_undefined} undefined cells do not add up to the {undefined} that are listed")
+        whole = len(self.fits) == self.n_cells if self.status == "complete" else len(self.fits) <= self.n_cells
+        if not whole:
+            raise ValueError(f"a {self.status} fit of {self.n_cells} cells lists {len(self.fits)}")
+        if len({cell.key for cell in self.fits}) != len(self.fits):
+            raise ValueError("a cell is listed twice")
+        if len({(row.site, row.step) for row in self.text}) != len(self.text):
+            raise ValueError("a text probe is listed twice")
+        return self
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values, as `fit.json` has them."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_json(self) -> bytes:
+        """Canonical bytes of `fit.json`."""
+        return canonical_json(self.to_plain())
+
+
+def parse_fit(plain: Any, *, path: Path) -> FitRecord:
+    """The record of these plain values.
+
+    Raises:
+        SchemaError: they break the schema (all breaks are listed).
+    """
+    found = plain.get("schema") if isinstance(plain, Mapping) else None
+    if found != FIT_SCHEMA:
+        hint = "Fit again: workbench fit RUN --out DIR"
+        raise SchemaError("unknown fit schema", path=path, field="schema", expected=FIT_SCHEMA, found=found, hint=hint)
+    try:
+        return FitRecord.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors()[:20]
+        fields = [".".join(str(part) for part in item["loc"]) for item in first]
+        breaks = [
+            f"{field}: {item['msg']}" if field else item["msg"] for field, item in zip(fields, first, strict=True)
+        ]
+        message = "fit record breaks its schema: " + "; ".join(breaks)
+        raise SchemaError(message, path=path, field=next(filter(None, fields), None)) from error
+
+
+def read_fit(folder: Path) -> FitRecord:
+    """Read `fit.json` of a folder that `workbench fit` wrote.
+
+    Raises:
+        SchemaError: the file is absent, is not strict JSON, or breaks the schema.
+    """
+    path = folder / FIT_NAME
+    return parse_fit(read_json(path), path=path)
