@@ -74,13 +74,13 @@ def cell_of(
 ) -> CellRecord:
     """A readable cell unless told otherwise; chance is 0.12."""
     chance = 0.12
-    read = 0.5 if accuracy is None else accuracy
+    read = 0.5 if accuracy is None else min(accuracy, 1.0)
     above = accuracy is not None and read > 0.3
     layer = next((int(part) for part in site.split(".") if part.isdigit()), None)
     plain: dict[str, Any] = {
         "site": site, "layer": layer, "step": step, "label": "thought", "probe": "logistic",
         "undefined_because": None, "n_fit": 300, "n": 300, "n_groups": 290, "n_classes": len(ROOMS),
-        "accuracy": accuracy, "interval": _near(min(read, 1.0)), "log_loss": 0.11, "auroc": 0.99 if above else 0.52,
+        "accuracy": accuracy, "interval": _near(read), "log_loss": 0.11, "auroc": 0.99 if above else 0.52,
         "shuffled": chance, "shuffled_high": 0.16, "n_shuffles": 100,
         "selectivity_p": 0.0099 if above else 0.48, "corrected_p": 0.0099 if above else 0.9,
         "majority": 0.15, "input_only": 0.31, "previous_step": 0.42 if step else None, "position_0": 0.14,

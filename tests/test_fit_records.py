@@ -41,7 +41,7 @@ EITHER = "either a score or the reason"
         ({"accuracy": None, "interval": None}, EITHER),
         ({"accuracy": None, "undefined_because": "why", "interval": [0.1, 0.2]}, "an interval exactly where"),
         ({"accuracy": None, "interval": None, "undefined_because": "why", "readable": True}, "cannot be readable"),
-        ({"accuracy": 1.2, "interval": [1.0, 1.0]}, "less than or equal to 1"),
+        ({"accuracy": 1.2}, "less than or equal to 1"),
         ({"control_task": None}, "without its control task"),
         ({"interval": [0.9, 0.1]}, "down to"),
         ({"interval": [0.9]}, "interval"),
