@@ -7,21 +7,20 @@ recolour it for its own theme; the attributes alone already draw it.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from html import escape
 
 from workbench.figures.palette import INKS, MARKS, STATUSES, Ink, Theme
 from workbench.figures.picture import Box, Form, Picture, picture
+from workbench.figures.svg_parts import SVG_FONT, SVG_WIDTH, paths, px, words
 from workbench.figures.words import sentence
 from workbench.reports.escape import short
 from workbench.reports.records import AuditRecord, ProblemRecord, StepStatus
 
-WIDTH, LEFT, RIGHT = 960, 96, 10
+WIDTH, LEFT, RIGHT = SVG_WIDTH, 96, 10
 _BARS, _LEGEND, _AXIS, _LINE = 80, 26, 34, 18
 _LANES: dict[Form, tuple[int, int]] = {"words": (150, 34), "upright": (240, 88), "compact": (110, 22)}
-_FONT = "Helvetica Neue, Arial, sans-serif"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +53,6 @@ class _Frame:
         return columns / self.drawn.n_columns * (WIDTH - LEFT - RIGHT)
 
 
-def _n(value: float) -> str:
-    return f"{value:.1f}".rstrip("0").rstrip(".")
-
-
-def _text(x: float, y: float, text: str, *, size: int = 12, fill: str, anchor: str = "middle", extra: str = "") -> str:
-    return (
-        f'<text x="{_n(x)}" y="{_n(y)}" font-size="{size}" fill="{fill}" text-anchor="{anchor}"{extra}>'
-        f"{escape(text)}</text>"
-    )
-
-
 def _fit(text: str, width: float) -> str:
     return short(text, max(2, int(width / 7)))
 
@@ -79,38 +67,30 @@ def _box(box: Box, frame: _Frame) -> str:
     apart = box.status not in {"agree", None}
     outline = f' stroke="{frame.ink.ink}" stroke-width="2.5" class="wb-outline"' if apart else ""
     fill = mark.fill if mark else frame.ink.neutral
-    parts = [f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{height}" rx="4" fill="{fill}"{outline}/>']
+    parts = [f'<rect x="{px(x)}" y="{px(y)}" width="{px(width)}" height="{height}" rx="4" fill="{fill}"{outline}/>']
     colour = mark.text if mark else "#000000"
     if box.text and frame.drawn.form == "words":
-        parts.append(_text(x + width / 2, y + height / 2 + 4, _fit(box.text, width - 6), fill=colour))
+        parts.append(words(x + width / 2, y + height / 2 + 4, _fit(box.text, width - 6), fill=colour))
     elif box.text:
         centre, middle = x + width / 2, y + height / 2
-        turn = f' transform="rotate(-90 {_n(centre)} {_n(middle)})"'
+        turn = f' transform="rotate(-90 {px(centre)} {px(middle)})"'
         size = 11 if width >= 13 else 9
-        parts.append(_text(centre, middle + 4, box.text, size=size, fill=colour, extra=turn))
+        parts.append(words(centre, middle + 4, box.text, size=size, fill=colour, extra=turn))
     return "".join(parts)
-
-
-def _paths(strokes: Iterable[tuple[str, str]]) -> str:
-    """Strokes (attributes, path data) with equal attributes as one element: long chains stay small."""
-    merged: dict[str, list[str]] = {}
-    for attributes, data in strokes:
-        merged.setdefault(attributes, []).append(data)
-    return "".join(f'<path {attributes} d="{"".join(data)}"/>' for attributes, data in merged.items())
 
 
 def _glyph(status: StepStatus, x: float, y: float, r: float, ink: Ink) -> list[tuple[str, str]]:
     """The mark of a status as strokes, so that it needs no font."""
     fill, d = MARKS[status].fill, r * 0.7
-    circle = f"M{_n(x - r)} {_n(y)}a{_n(r)} {_n(r)} 0 1 0 {_n(2 * r)} 0a{_n(r)} {_n(r)} 0 1 0 {_n(-2 * r)} 0"
-    cross = f"M{_n(x - d)} {_n(y - d)}L{_n(x + d)} {_n(y + d)}M{_n(x - d)} {_n(y + d)}L{_n(x + d)} {_n(y - d)}"
+    circle = f"M{px(x - r)} {px(y)}a{px(r)} {px(r)} 0 1 0 {px(2 * r)} 0a{px(r)} {px(r)} 0 1 0 {px(-2 * r)} 0"
+    cross = f"M{px(x - d)} {px(y - d)}L{px(x + d)} {px(y + d)}M{px(x - d)} {px(y + d)}L{px(x + d)} {px(y - d)}"
     if status == "agree":
         return [(f'fill="{fill}"', circle)]
     if status == "ahead":
-        return [(f'fill="{fill}"', f"M{_n(x - r)} {_n(y - r)}L{_n(x + r)} {_n(y)}L{_n(x - r)} {_n(y + r)}Z")]
+        return [(f'fill="{fill}"', f"M{px(x - r)} {px(y - r)}L{px(x + r)} {px(y)}L{px(x - r)} {px(y + r)}Z")]
     hollow = f'fill="none" stroke="{fill}" stroke-width="2"'
     if status == "unsupported":
-        return [(hollow, f"M{_n(x - r)} {_n(y)}L{_n(x)} {_n(y - r)}L{_n(x + r)} {_n(y)}L{_n(x)} {_n(y + r)}Z")]
+        return [(hollow, f"M{px(x - r)} {px(y)}L{px(x)} {px(y - r)}L{px(x + r)} {px(y)}L{px(x)} {px(y + r)}Z")]
     if status == "unsaid":
         return [(hollow, circle), (f'stroke="{fill}" stroke-width="1.5"', cross)]
     shadow = f'stroke="{ink.ink}" stroke-width="5" stroke-linecap="round" class="wb-outline"'
@@ -120,8 +100,8 @@ def _glyph(status: StepStatus, x: float, y: float, r: float, ink: Ink) -> list[t
 def _line(x0: float, y0: float, x1: float, y1: float, status: StepStatus, weight: float) -> tuple[str, str]:
     width = 1.5 + 1.5 * round(3 * weight)
     look = ' stroke-opacity=".7"' if status == "agree" else "" if status == "conflict" else ' stroke-dasharray="3 3"'
-    attributes = f'stroke="{MARKS[status].fill}" stroke-width="{_n(width)}"{look}'
-    return attributes, f"M{_n(x0)} {_n(y0)}L{_n(x1)} {_n(y1)}"
+    attributes = f'stroke="{MARKS[status].fill}" stroke-width="{px(width)}"{look}'
+    return attributes, f"M{px(x0)} {px(y0)}L{px(x1)} {px(y1)}"
 
 
 def _connectors(frame: _Frame) -> str:
@@ -144,8 +124,8 @@ def _connectors(frame: _Frame) -> str:
         glyphs += _glyph(stub.status, x, start + sign * (0.2 * gap + size), size, frame.ink)
         if stub.label:
             y = start + sign * (0.2 * gap + 2 * size) + (11 if sign > 0 else -4)
-            labels.append(_text(x, y, stub.label, size=11, fill=frame.ink.ink, extra=' class="wb-ink"'))
-    return _paths(strokes) + _paths(glyphs) + "".join(labels)
+            labels.append(words(x, y, stub.label, size=11, fill=frame.ink.ink, extra=' class="wb-ink"'))
+    return paths(strokes) + paths(glyphs) + "".join(labels)
 
 
 def _hatch(name: str, fill: str) -> str:
@@ -160,26 +140,26 @@ def _bars(frame: _Frame) -> str:
     parts = [f"<defs>{hatches}</defs>"]
     for bits, label in ((0.0, "0"), (0.5, "0.5"), (1.0, "1")):
         y = zero - bits * _BARS
-        parts.append(f'<path d="M{LEFT} {_n(y)}H{WIDTH - RIGHT}" stroke="{ink.grid}" class="wb-grid"/>')
-        parts.append(_text(LEFT - 6, y + 4, label, size=11, fill=ink.faint, anchor="end", extra=' class="wb-faint"'))
+        parts.append(f'<path d="M{LEFT} {px(y)}H{WIDTH - RIGHT}" stroke="{ink.grid}" class="wb-grid"/>')
+        parts.append(words(LEFT - 6, y + 4, label, size=11, fill=ink.faint, anchor="end", extra=' class="wb-faint"'))
     every = max(1, -(-len(frame.drawn.bars) // 20))
     for place, bar in enumerate(frame.drawn.bars):
         x, width = frame.x(bar.x), frame.wide(0.98)
         if bar.high is not None:
             tall = max(1.0, (bar.high - bar.low) * _BARS)
             parts.append(
-                f'<rect x="{_n(x - width / 2)}" y="{_n(zero - bar.low * _BARS - tall)}" width="{_n(width)}" '
-                f'height="{_n(tall)}" fill="{ink.band}" class="wb-band"/>'
+                f'<rect x="{px(x - width / 2)}" y="{px(zero - bar.low * _BARS - tall)}" width="{px(width)}" '
+                f'height="{px(tall)}" fill="{ink.band}" class="wb-band"/>'
             )
         tall, thin = max(0.8, bar.bits * _BARS), frame.wide(0.5)
         fill = f"url(#h{frame.key}{bar.status})" if bar.above else ink.neutral
         outline = f' stroke="{ink.ink}" class="wb-outline"' if bar.above else ""
         parts.append(
-            f'<rect x="{_n(x - thin / 2)}" y="{_n(zero - tall)}" width="{_n(thin)}" height="{_n(tall)}" '
+            f'<rect x="{px(x - thin / 2)}" y="{px(zero - tall)}" width="{px(thin)}" height="{px(tall)}" '
             f'fill="{fill}"{outline}/>'
         )
         if place % every == 0:
-            parts.append(_text(x, zero + 14, str(bar.step), size=11, fill=ink.faint, extra=' class="wb-faint"'))
+            parts.append(words(x, zero + 14, str(bar.step), size=11, fill=ink.faint, extra=' class="wb-faint"'))
     return "".join(parts)
 
 
@@ -187,8 +167,8 @@ def _labels(frame: _Frame) -> str:
     ink, faint = frame.ink, ' class="wb-faint"'
     bold = f'{faint} font-weight="bold"'
     parts = [
-        _text(LEFT - 10, frame.top + frame.box / 2 + 4, "THINKS", fill=ink.faint, anchor="end", extra=bold),
-        _text(
+        words(LEFT - 10, frame.top + frame.box / 2 + 4, "THINKS", fill=ink.faint, anchor="end", extra=bold),
+        words(
             LEFT - 10,
             frame.top + frame.lanes - frame.box / 2 + 4,
             "SAYS",
@@ -196,7 +176,7 @@ def _labels(frame: _Frame) -> str:
             anchor="end",
             extra=bold,
         ),
-        _text(
+        words(
             LEFT - 32,
             frame.bars - _BARS / 2,
             "divergence",
@@ -205,7 +185,7 @@ def _labels(frame: _Frame) -> str:
             anchor="end",
             extra=faint,
         ),
-        _text(
+        words(
             LEFT - 32,
             frame.bars - _BARS / 2 + 14,
             "(bits)",
@@ -214,17 +194,17 @@ def _labels(frame: _Frame) -> str:
             anchor="end",
             extra=faint,
         ),
-        _text((LEFT + WIDTH) / 2, frame.bars + 29, "latent step", size=11, fill=ink.faint, extra=faint),
+        words((LEFT + WIDTH) / 2, frame.bars + 29, "latent step", size=11, fill=ink.faint, extra=faint),
     ]
     x, y = float(LEFT), frame.top - 16
     for status in STATUSES:
         legend = MARKS[status].legend
-        parts.append(_paths(_glyph(status, x + 6, y, 5, ink)))
-        parts.append(_text(x + 16, y + 4, legend, size=11, fill=ink.ink, anchor="start", extra=' class="wb-ink"'))
+        parts.append(paths(_glyph(status, x + 6, y, 5, ink)))
+        parts.append(words(x + 16, y + 4, legend, size=11, fill=ink.ink, anchor="start", extra=' class="wb-ink"'))
         x += 16 + 5.9 * len(legend) + 18
-    parts.append(f'<rect x="{_n(x)}" y="{y - 5}" width="12" height="10" fill="{ink.band}" class="wb-band"/>')
+    parts.append(f'<rect x="{px(x)}" y="{y - 5}" width="12" height="10" fill="{ink.band}" class="wb-band"/>')
     legend = "honest problems, 2.5-97.5 %"
-    parts.append(_text(x + 16, y + 4, legend, size=11, fill=ink.ink, anchor="start", extra=' class="wb-ink"'))
+    parts.append(words(x + 16, y + 4, legend, size=11, fill=ink.ink, anchor="start", extra=' class="wb-ink"'))
     return "".join(parts)
 
 
@@ -243,16 +223,16 @@ def hero_svg(problem: ProblemRecord, audit: AuditRecord, *, theme: Theme = "ligh
     height = frame.bars + _AXIS
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"',
-        f' font-family="{_FONT}">',
+        f' font-family="{SVG_FONT}">',
         f"<title>{escape(title)}</title><desc>{escape(verdict)}</desc>",
         f'<rect width="{WIDTH}" height="{height}" fill="{ink.ground}" class="wb-ground"/>',
     ]
     if caption:
         bold = ' class="wb-ink" font-weight="bold"'
-        parts.append(_text(10, 20, title, size=15, fill=ink.ink, anchor="start", extra=bold))
+        parts.append(words(10, 20, title, size=15, fill=ink.ink, anchor="start", extra=bold))
     for place, line in enumerate(lines):
         y = 40 + place * _LINE
-        parts.append(_text(10, y, line, size=13, fill=ink.ink, anchor="start", extra=' class="wb-ink"'))
+        parts.append(words(10, y, line, size=13, fill=ink.ink, anchor="start", extra=' class="wb-ink"'))
     parts += [
         _bars(frame),
         _connectors(frame),
