@@ -11,8 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from workbench.cli.options import (
+    Address,
     Device,
     Dtype,
+    EngineName,
     Json,
     Model,
     Out,
@@ -20,6 +22,9 @@ from workbench.cli.options import (
     Seed,
     Threads,
     TrustRemoteCode,
+    Workers,
+    WorkerThreads,
+    choose_engine,
     load,
     use_threads,
 )
@@ -62,11 +67,20 @@ def capture(
         list[str] | None, typer.Option("--sites", help="Site or pattern to keep as well; may be given again.")
     ] = None,
     channel: Annotated[bool, typer.Option(help="Keep keys and values of the latent positions.")] = True,
+    twin: Annotated[
+        int | None,
+        typer.Option(
+            "--random-twin", metavar="SEED", min=0, help="Draw every weight again: a control that learned nothing."
+        ),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     dtype: Dtype = "float32",
     trust_remote_code: TrustRemoteCode = False,
-    threads: Threads = 2,
+    engine: EngineName = "local",
+    workers: Workers = 1,
+    address: Address = None,
+    threads: WorkerThreads = 1,
     json: Json = False,
 ) -> int:
     """Run MODEL on problems and keep its thoughts, chosen sites and said text in a store.
@@ -75,12 +89,15 @@ def capture(
     """
     from workbench.capture import capture as run_capture
     from workbench.cli.terminal import print_json, stdout
+    from workbench.reasoners.twin import randomised
     from workbench.sites import channel_sites, thought_sites
     from workbench.tasks import read_problems
 
-    use_threads(threads)
+    where = choose_engine(engine, workers=workers, address=address, threads=threads, device=device)
     items = read_problems(problems)
     loaded = load(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+    if twin is not None:
+        loaded = randomised(loaded, twin)
     known = loaded.reasoner.sites
     chosen = [*thought_sites(known), *(channel_sites(known) if channel else ()), *(sites or ())]
     with _progress(json) as advance:
@@ -90,6 +107,7 @@ def capture(
             out,
             sites=chosen,
             seed=seed,
+            engine=where,
             progress=lambda done, planned: advance("capture", done, planned),
         )
     plain = {"run": str(out), "root": store.root, "n_problems": len(store.problems), "sites": sorted(store.sites)}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from workbench.engines import Engine
     from workbench.reasoners.loading import LoadedModel
 
 MODEL_HELP = "organism:NAME, or a folder of Hugging Face files plus reasoner.toml."
@@ -22,6 +23,12 @@ TrustRemoteCode = Annotated[
     typer.Option("--trust-remote-code", help="Run code that lies in the model folder (Huginn, Ouro); read it first."),
 ]
 Threads = Annotated[int, typer.Option(min=1, help="Threads for the model.")]
+EngineName = Annotated[Literal["local", "ray"], typer.Option("--engine", help="Where the work runs.")]
+Workers = Annotated[int, typer.Option(min=1, help="Workers at once, each with its own copy of what it needs.")]
+Address = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Of a running Ray cluster; without, Ray is started here.")
+]
+WorkerThreads = Annotated[int, typer.Option("--threads", min=1, help="Threads of each worker.")]
 Problems = Annotated[Path, typer.Option("--problems", metavar="FILE", help="Problems, JSON lines.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write; a half-written one is resumed.")]
 
@@ -31,6 +38,19 @@ def use_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+
+
+def choose_engine(name: str, *, workers: int, address: str | None, threads: int, device: str = "cpu") -> Engine:
+    """The engine that the options of a command name; this process gets the threads of one worker.
+
+    Ray sets one accelerator aside for each worker where the device is one.
+    """
+    from workbench.engines import open_engine
+    from workbench.reasoners.loading import choose_device
+
+    use_threads(threads)
+    gpus = float(choose_device(device).startswith("cuda"))
+    return open_engine(name, workers=workers, address=address, threads=threads, gpus=gpus)
 
 
 def load(model: str, *, device: str, dtype: str, trust_remote_code: bool) -> LoadedModel:

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, cast, final
 
 from workbench.engines.base import RESUME, Engine, Hand, MakeWorker, WorkerLost, attempt, dispatch, require_positive
-from workbench.engines.threads import limit_threads
+from workbench.engines.threads import THREADS, limit_threads
 from workbench.errors import WorkbenchError
 from workbench.interrupts import SIGNALS, StopFlag
 
@@ -27,7 +27,7 @@ class LocalEngine(Engine):
     """One worker in this process, or several in processes of their own, each with its own number of threads."""
 
     workers: int = 1
-    threads: int = 1
+    threads: int = THREADS
     """Threads of each process; a worker in this process leaves the threads as they are."""
 
     def __post_init__(self) -> None:
@@ -77,7 +77,11 @@ class _Process(Hand):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
-        self._send(make_worker)
+        try:
+            self._send(make_worker)
+        except BaseException:  # it cannot be pickled, or someone asked twice to stop
+            self.dismiss()
+            raise
 
     def _send(self, message: Any) -> None:
         with suppress(OSError):  # it died: `take` says so

@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import Any, cast, final
 
 from workbench.engines.base import Engine, Hand, MakeWorker, WorkerLost, attempt, dispatch, require_positive
-from workbench.engines.threads import limit_threads
+from workbench.engines.threads import THREADS, limit_threads
 from workbench.errors import ConfigError
 from workbench.interrupts import StopFlag
 
@@ -35,7 +35,7 @@ class RayEngine(Engine):
     """
 
     workers: int = 1
-    threads: int = 1
+    threads: int = THREADS
     """Processor cores that Ray sets aside for each worker, and its threads."""
     address: str | None = None
     gpus: float = 0.0

@@ -33,6 +33,19 @@ DEVICES = "cpu, cuda, cuda:N or auto"
 
 
 @dataclass(frozen=True, slots=True)
+class ModelSource:
+    """What was asked of `load_model`, so that another process can ask for the same."""
+
+    model: str
+    """`organism:NAME`, or the whole path of a folder."""
+    device: str
+    dtype: str
+    trust_remote_code: bool = False
+    twin: int | None = None
+    """Seed with which the weights were drawn again (`twin.randomised`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A reasoner, where it came from, and the hash of every file that decides what it does."""
 
@@ -46,6 +59,8 @@ class LoadedModel:
     """`cpu` or `cuda`: another kind of device rounds otherwise."""
     dtype: str = "float32"
     """Of the weights: another type rounds otherwise."""
+    origin: ModelSource | None = None
+    """How to load it elsewhere; None for a model that was put together in this process."""
 
 
 def resolve_model(model: str) -> Path:
@@ -94,6 +109,8 @@ def load_model(
     refuse_unsafe(folder, trust_code=trust_remote_code)
     recipe = read_recipe(folder)
     loaded = load_reasoner(folder, recipe, where)
+    name = str(dtype).removeprefix("torch.")
+    whole = model if model.startswith(ORGANISM_PREFIX) else str(folder.absolute())
     return LoadedModel(
         loaded.reasoner,
         model,
@@ -102,7 +119,8 @@ def load_model(
         loaded.d_model,
         loaded.d_vocab,
         torch.device(where.device).type,
-        str(dtype).removeprefix("torch."),
+        name,
+        ModelSource(whole, where.device, name, trust_remote_code),
     )
 
 
