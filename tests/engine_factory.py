@@ -54,10 +54,11 @@ def sleeps(seconds):
     return os.getpid()
 
 
-def threads(_task):
+def counts_threads():
+    """A worker that loads torch when it is made."""
     import torch
 
-    return torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]
+    return lambda _task: (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"])
 
 
 def make(worker, *given):
@@ -66,3 +67,9 @@ def make(worker, *given):
 
 def notes_of(folder: Path, kind: str) -> list[str]:
     return sorted(path.name for path in folder.glob(f"{kind}-*"))
+
+
+def slow(notes, seconds, task):
+    square(notes, task)
+    time.sleep(seconds)
+    return task

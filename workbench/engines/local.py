@@ -130,8 +130,9 @@ def _serve(connection: Connection, threads: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     limit_threads(threads)
     make_worker = _receive(connection)
-    limit_threads(threads)  # unpickling may have loaded libraries
+    limit_threads(threads)  # unpickling may have loaded libraries, and so may making
     worker, error = attempt(make_worker)
+    limit_threads(threads)
     while True:
         task = _receive(connection)
         answer = (None, error) if error is not None else attempt(partial(worker, task))

@@ -82,8 +82,9 @@ class _Actor:
     def work(self, make_worker: MakeWorker, task: Any) -> Any:
         """The answer to one task."""
         if self.worker is None:
-            limit_threads(self.threads)  # unpickling may have loaded libraries
+            limit_threads(self.threads)  # unpickling may have loaded libraries, and so may making
             self.worker, error = attempt(make_worker)
+            limit_threads(self.threads)
             if error is not None:
                 return None, error
         return attempt(lambda: self.worker(task))
