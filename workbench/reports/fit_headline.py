@@ -25,7 +25,7 @@ CONTROLS: dict[str, str] = {
 
 STANDINGS: dict[Standing, str] = {
     "readable": "readable after correction",
-    "input": "not readable: other controls read as well",
+    "input": "above chance, not beyond other controls",
     "chance": "not above chance after correction",
     "uncorrected": "not corrected",
     "undefined": "undefined or not run",
