@@ -2,84 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Self
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from probes.closed_form import SHRINKAGE, lda, mean_difference, ridge_path
-from probes.errors import ProbeDataError
 from probes.leace import Eraser, leace
 from probes.linear_map import Linear
-from probes.moments import Moments, MomentsBuilder, Precision
+from probes.linear_probe import DTYPES, LinearProbe, LogOddsProbe, moments_of
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 
-DTYPES = [np.float64, np.float32]
-"""What rows are read as; float32 rows are multiplied in float32, all else in float64."""
+REACHED = {"float64": 1e-9}
+"""Gradient that a logistic fit comes down to, by precision; 1e-5 where products are coarser."""
 
 
-class _LinearProbe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """Abstract: how any linear probe reads; subclasses say how it is fitted."""
+class LogisticProbe(LogOddsProbe):
+    """Logistic regression with an L2 penalty, multinomial where there are more than two classes.
 
-    classes_: NDArray[Any]
-    coef_: Floats
-    intercept_: Floats
-    n_features_in_: int
+    Minimises what scikit-learn's `LogisticRegression` minimises.
 
-    def _moments(self, X: ArrayLike, y: ArrayLike) -> Moments:
-        rows, labels = validate_data(self, X, y, dtype=DTYPES, ensure_min_samples=2)
-        check_classification_targets(labels)
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ProbeDataError(
-                f"the labels hold one class (classes=1, {self.classes_[0]!r} in all {len(codes)} rows); "
-                "a probe needs at least two."
+    Args:
+        C: inverse strength of the penalty.
+        class_weight: weights by label, or "balanced".
+        tol: bound on the gradient, see `probes.batched.LogisticFits`; None for what the precision reaches, `REACHED`.
+        max_iter: most iterations.
+        precision: of products.
+        device: of torch.
+
+    Attributes:
+        classes_: the K labels, sorted.
+        coef_: [K, d]; the rows sum to 0.
+        intercept_: [K].
+        converged_: whether the gradient came down to `tol`.
+        n_iter_: iterations.
+        objective_: mean weighted log loss plus penalty, nats.
+        gradient_: largest entry left.
+        n_features_in_: d.
+    """
+
+    converged_: bool
+    n_iter_: int
+    objective_: float
+    gradient_: float
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        tol: float | None = None,
+        max_iter: int = 1000,
+        precision: Literal["bf16", "float32", "float64"] = "float64",
+        device: str = "cpu",
+    ) -> None:
+        self.C = C
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.precision = precision
+        self.device = device
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn from thoughts [n, d], labels [n] and weights [n].
+
+        Warns:
+            ConvergenceWarning: `max_iter` was too few; see `converged_` and `gradient_`.
+
+        Raises:
+            ProbeDataError: fewer than two labels, or settings out of range.
+            ValueError: scikit-learn's own checks (not finite, wrong shape).
+        """
+        from probes.batched import fit_logistic
+
+        rows, codes = self.coded(X, y)
+        tol = REACHED.get(self.precision, 1e-5) if self.tol is None else self.tol
+        weights = _check_sample_weight(sample_weight, rows, dtype=np.float64)
+        balanced = None
+        if isinstance(self.class_weight, Mapping):
+            weights = weights * compute_sample_weight(self.class_weight, self.classes_[codes])
+        else:
+            balanced = self.class_weight
+        fits = fit_logistic(
+            rows,
+            codes[None, :],
+            C=np.array([self.C], dtype=np.float64),
+            sample_weight=weights,
+            class_weight=balanced,
+            tol=tol,
+            max_iter=self.max_iter,
+            precision=self.precision,
+            device=self.device,
+        )
+        self.classes_ = self.classes_[fits.classes[0]]  # rows of weight 0 are not used
+        self.converged_, self.n_iter_ = bool(fits.converged[0]), max(1, int(fits.n_iter[0]))
+        self.objective_, self.gradient_ = float(fits.objective[0]), float(fits.gradient[0])
+        if not self.converged_:
+            warnings.warn(
+                f"the gradient is {self.gradient_:.1e} after {self.n_iter_} iterations, above tol={tol}; "
+                "raise max_iter, or lower C",
+                ConvergenceWarning,
+                stacklevel=2,
             )
-        return moments_of(rows, codes[None, :], [len(self.classes_)])
-
-    def _keep(self, found: Linear) -> Self:
-        self.coef_, self.intercept_ = found.coef, found.intercept
-        return self
-
-    def _scores(self, X: ArrayLike) -> Floats:
-        check_is_fitted(self)
-        rows: Floats = validate_data(self, X, dtype=np.float64, reset=False)
-        scores: Floats = rows @ self.coef_.T + self.intercept_
-        return scores
-
-    def decision_function(self, X: ArrayLike) -> Floats:
-        """Scores [n, K], or [n] in favour of the second class where there are two."""
-        scores = self._scores(X)
-        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """The label of the highest score of each row, [n]."""
-        best = self._scores(X).argmax(axis=1)
-        labels: NDArray[Any] = self.classes_[best]
-        return labels
+        return self.keep(Linear(fits.coef[0], fits.intercept[0], fits.classes[0]))
 
 
-class _LogOddsProbe(_LinearProbe):
-    """Abstract: a linear probe whose scores are log probabilities up to a constant."""
-
-    def predict_log_proba(self, X: ArrayLike) -> Floats:
-        """Log probabilities, nats, [n, K]."""
-        log_proba: Floats = log_softmax(self._scores(X), axis=1)
-        return log_proba
-
-    def predict_proba(self, X: ArrayLike) -> Floats:
-        """Probabilities, [n, K]."""
-        return np.exp(self.predict_log_proba(X))
-
-
-class LDAProbe(_LogOddsProbe):
+class LDAProbe(LogOddsProbe):
     """Linear discriminant analysis in one pass over the rows.
 
     Args:
@@ -102,10 +137,10 @@ class LDAProbe(_LogOddsProbe):
             ProbeDataError: fewer than two labels, or a shrinkage out of range.
             ValueError: scikit-learn's own checks (not finite, wrong shape).
         """
-        return self._keep(lda(self._moments(X, y), 0, shrinkage=self.shrinkage))
+        return self.keep(lda(self.moments(X, y), 0, shrinkage=self.shrinkage))
 
 
-class RidgeProbe(_LinearProbe):
+class RidgeProbe(LinearProbe):
     """Ridge regression on +1 and -1 for each class, penalty by generalised cross-validation.
 
     Args:
@@ -134,12 +169,12 @@ class RidgeProbe(_LinearProbe):
             ProbeDataError: fewer than two labels, or penalties out of range.
             ValueError: scikit-learn's own checks (not finite, wrong shape).
         """
-        path = ridge_path(self._moments(X, y), 0, self.penalties)
+        path = ridge_path(self.moments(X, y), 0, self.penalties)
         self.penalty_, self.gcv_ = float(path.chosen[0]), path.gcv.sum(axis=1)
-        return self._keep(path.linear(0))
+        return self.keep(path.linear(0))
 
 
-class MeanDifferenceProbe(_LinearProbe):
+class MeanDifferenceProbe(LinearProbe):
     """Reads the class whose mean is nearest; two classes: their difference of means, threshold midway.
 
     Attributes:
@@ -156,7 +191,7 @@ class MeanDifferenceProbe(_LinearProbe):
             ProbeDataError: fewer than two labels.
             ValueError: scikit-learn's own checks (not finite, wrong shape).
         """
-        return self._keep(mean_difference(self._moments(X, y), 0))
+        return self.keep(mean_difference(self.moments(X, y), 0))
 
 
 class LeaceTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -195,13 +230,3 @@ class LeaceTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
-
-
-def moments_of(rows: Any, codes: Any, n_classes: Sequence[int], targets: Any = None) -> Moments:
-    """Moments of rows in memory, in the precision of the rows."""
-    precision: Precision = "float32" if rows.dtype == np.float32 else "float64"
-    builder = MomentsBuilder(
-        rows.shape[1], n_classes, None if targets is None else targets.shape[1], precision=precision
-    )
-    builder.add(rows, codes, targets)
-    return builder.freeze()
