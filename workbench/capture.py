@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.engines import Engine, LocalEngine, MakeWorker, Worker
-from workbench.errors import ConfigError, InsufficientData
+from workbench.errors import ConfigError, HashMismatch, InsufficientData
 from workbench.interrupts import stop_on_signal
 from workbench.jsonio import canonical_json, digest
 from workbench.reasoners.base import Reasoner
@@ -75,8 +75,9 @@ def capture(
         progress: called with (problems done, problems planned).
 
     Raises:
-        ConfigError: the folder holds another run (other model, problems, sites, seed or versions); or the model, or
-            a worker's copy of it or its versions, cannot be had where the engine runs.
+        ConfigError: the folder holds another run (other model, problems, sites, seed or versions); or the model
+            cannot be loaded, or not with the same versions, where the engine runs.
+        HashMismatch: a worker found another model under the same name.
         Interrupted: someone asked to stop; the same call resumes.
     """
     if not problems:
@@ -133,7 +134,7 @@ def _shard_worker(source: ModelSource, fingerprint: str, sites: tuple[str, ...],
         raise ConfigError("a worker has other versions", field="engine", expected=versions, found=_versions())
     model = load_again(source)
     if model.fingerprint != fingerprint:
-        raise ConfigError(
+        raise HashMismatch(
             "a worker found another model under this name", path=source.model, expected=fingerprint,
             found=model.fingerprint, hint="Every machine needs the same files under the same path.",
         )  # fmt: skip
