@@ -31,7 +31,7 @@ def grid(
 ) -> go.Figure:
     """A score by step and site, and the control beside it; marks say what is not readable after correction.
 
-    Points carry ``customdata`` ``[site, step]``.
+    Points carry ``customdata`` ``["cell", index]``, the place of the cell in `fit.fits`.
 
     Args:
         beside: field of the control in the second panel; by default the usual one of the score.

@@ -13,10 +13,10 @@ from typing import Literal
 
 from workbench.errors import ConfigError
 from workbench.figures.words import number
+from workbench.reports import headline  # a module of names: it is still loading where it was imported first
 from workbench.reports.escape import short, visible
-from workbench.reports.fit_headline import CONTROLS, STANDINGS, control, not_run
 from workbench.reports.fit_records import CellRecord, FitRecord, Standing
-from workbench.reports.headline import share, span
+from workbench.reports.fit_words import CONTROLS, STANDINGS, control, not_run
 
 ScoreName = Literal["accuracy", "selectivity", "mdl_bits"]
 NUMBERS_UP_TO = 12
@@ -74,6 +74,8 @@ class GridCell:
 
     row: int
     column: int
+    index: int
+    """Place in the fit's list of cells: what a click selects."""
     cell: CellRecord
     value: float | None
     beside: float | None
@@ -133,12 +135,14 @@ def cell_lines(cell: CellRecord) -> tuple[str, ...]:
     if cell.accuracy is None or cell.interval is None:
         return where, f"undefined: {short(cell.undefined_because or '', 80)}"
     others = [(name, control(cell, field)) for field, name in CONTROLS.items() if not field.startswith("shuffled")]
-    controls = [f"{name} {share(value)}" for name, value in others if value is not None]
+    controls = [f"{name} {headline.share(value)}" for name, value in others if value is not None]
     missing = not_run(cell)
+    sample = f"n = {cell.n} in {cell.n_groups} groups"
+    shuffled = f"97.5 %: {headline.share(cell.shuffled_high)}, {cell.n_shuffles} refits"
     lines = [
         where,
-        f"accuracy {share(cell.accuracy)} ({span(cell.interval)}), n = {cell.n} in {cell.n_groups} groups",
-        f"shuffled labels {share(cell.shuffled)} (97.5 %: {share(cell.shuffled_high)}, {cell.n_shuffles} refits)",
+        f"accuracy {headline.share(cell.accuracy)} ({headline.span(cell.interval)}), {sample}",
+        f"shuffled labels {headline.share(cell.shuffled)} ({shuffled})",
         f"p = {number(cell.selectivity_p)}, corrected p = {number(cell.corrected_p)}",
         *(", ".join(controls[start : start + 3]) for start in range(0, len(controls), 3)),
         *([f"not run: {', '.join(missing)}"] if missing else []),
@@ -183,13 +187,14 @@ def grid_picture(
     named = _chosen("control", list(chosen.beside), beside) or ""
     label = _chosen("label", labels_of(fit), label)
     probe = _chosen("probe", probes_of(fit), probe)
-    cells = [cell for cell in fit.fits if cell.label == label and cell.probe == probe]
+    numbered = [(k, cell) for k, cell in enumerate(fit.fits) if cell.label == label and cell.probe == probe]
+    cells = [cell for _, cell in numbered]
     sites, steps = _site_rows(cells), sorted({cell.step for cell in cells})
     row, column = {site: k for k, site in enumerate(sites)}, {step: k for k, step in enumerate(steps)}
     placed = []
-    for cell in cells:
+    for index, cell in numbered:
         other: float | None = getattr(cell, named)
-        place = row[cell.site], column[cell.step]
+        place = row[cell.site], column[cell.step], index
         placed.append(GridCell(*place, cell, chosen.value(cell), other, cell_lines(cell)))
     most = max([0.0, *(value for cell in placed for value in (cell.value, cell.beside) if value is not None)])
     return GridPicture(

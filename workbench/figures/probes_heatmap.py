@@ -71,7 +71,7 @@ def _points(drawn: GridPicture, panel: int) -> go.Scatter:
         marker={"size": 12, "symbol": "square", "opacity": 0},
         selected={"marker": {"opacity": 0}},
         unselected={"marker": {"opacity": 0}},
-        customdata=[[cell.cell.site, cell.cell.step] for cell in drawn.cells],
+        customdata=[["cell", cell.index] for cell in drawn.cells],
         hovertext=["<br>".join(plotly_text(line) for line in text) for text in lines],
         hoverinfo="text",
         showlegend=False,

@@ -126,8 +126,8 @@ def draw_bars(bars: Bars, *, theme: Theme) -> go.Figure:
                         gridcolor=ink.grid, zeroline=False, fixedrange=True, nticks=6,
                         visible=bool(bars.names))  # fmt: skip
     figure.update_yaxes(tickvals=places, ticktext=[plotly_text(name) for name in bars.names], showgrid=False,
-                        zeroline=False, fixedrange=True, range=[bottom, len(places) - 0.4],
-                        visible=bool(bars.names))  # fmt: skip
+                        ticks="outside", ticklen=6, tickcolor="rgba(0,0,0,0)", zeroline=False, fixedrange=True,
+                        range=[bottom, len(places) - 0.4], visible=bool(bars.names))  # fmt: skip
     if bars.note:
         _say(figure, bars.note, ink, instead=not bars.names)
     return figure

@@ -150,6 +150,6 @@ def bars_svg(bars: Bars, *, theme: Theme = "light") -> str:
         x = left + bars.even * scale
         legend = words(left + 28, 17, "if errors spread evenly", size=11, fill=ink.ink, anchor="start", extra=_INK)
         parts += [paths([(dashed, f"M{px(x)} {top}V{bottom}M{px(left)} 13h22")]), legend]
-    parts.append(words(left, bottom + 18, f"{bars.x_title}; {bars.note}", size=11, fill=ink.faint, anchor="start",
-                       extra=_FAINT))  # fmt: skip
+    below = f"{bars.x_title}; {bars.note}"
+    parts.append(words(WIDTH - _RIGHT, bottom + 18, below, size=11, fill=ink.faint, anchor="end", extra=_FAINT))
     return "".join([*parts, "</svg>"])
