@@ -18,6 +18,8 @@ MOST_ONE_HOT = 16
 PANEL = 128
 """Columns of one product of the symmetric scatter, of which only the upper half is taken."""
 GROUP_COLUMNS = 1024
+GRID_ROWS = 256
+"""Rows that tell how wide a feature is spread."""
 
 Rows = slice | Tensor
 
@@ -100,9 +102,8 @@ class Running:
     def _shifted(self, array: Any, name: str) -> tuple[Tensor, Tensor, Tensor]:
         """Rows less a number near their mean, in the precision of products; that number; the sum of what is left."""
         given = as_tensor(array).to(self.device)
-        fine = given if given.dtype == torch.float64 or self.dtype == torch.float64 else given.to(torch.float32)
-        fine = fine if fine.is_floating_point() else fine.to(torch.float64)
-        shift = fine.mean(0)
+        fine = given.to(self.dtype if given.dtype in (torch.float16, torch.bfloat16, torch.float32) else torch.float64)
+        shift = coarse_means(fine)
         rows = torch.sub(fine, shift, out=fine if fine is not given else None).to(self.dtype)
         total = column_sums(rows)
         if not torch.isfinite(total).all():
@@ -155,6 +156,19 @@ def as_tensor(array: Any) -> Tensor:
         plain = plain.astype(np.int64 if plain.dtype.kind in "bu" else plain.dtype.newbyteorder("="))
     writable = plain.flags.writeable and min(plain.strides, default=1) >= 0
     return torch.from_numpy(plain if writable else plain.copy())
+
+
+def coarse_means(rows: Tensor) -> Tensor:
+    """Means on a grid as wide as the rows' deviation, [d]: as good a shift as the mean itself.
+
+    The mean's last bits would become the last bits of every row, and sums would round all of them the same way:
+    float16 rows, which hold few bits, would lose two digits.
+    """
+    means = rows.mean(0)
+    if not rows.numel():
+        return means
+    grid = torch.exp2(torch.floor(torch.log2(rows[:GRID_ROWS].std(0, correction=0))))
+    return torch.where(grid > 0, torch.round(means / grid) * grid, means)
 
 
 def column_sums(rows: Tensor) -> Tensor:

@@ -103,6 +103,28 @@ def test_a_mean_far_larger_than_the_deviation_costs_no_digits():
     assert np.linalg.norm(unshifted - expected) > 0.1 * np.linalg.norm(expected)  # why rows are shifted
 
 
+def test_rows_of_few_bits_are_not_rounded_all_the_same_way():
+    """A shift with more bits than the rows would give each of them the same last bits."""
+    rng = np.random.default_rng(8)
+    X = (60 + rng.normal(size=(4096, 32))).astype(np.float16)
+    codes = rng.integers(2, size=(1, 4096))
+    fine, coarse = (MomentsBuilder(32, [2], precision=name) for name in ("float64", "float32"))
+    for builder in (fine, coarse):
+        builder.add(X, codes)
+    expected, found = fine.freeze(), coarse.freeze()
+    np.testing.assert_allclose(found.scatter, expected.scatter, atol=1e-7 * expected.scatter.max())
+    np.testing.assert_allclose(found.sums, expected.sums, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_float64_products_of_coarser_rows_lose_nothing(dtype):
+    X, codes, Y = rows_and_labels(n_classes=N_CLASSES, offset=60)
+    X, Y = X.astype(dtype), Y.astype(dtype)
+    expected = by_hand(X.astype(np.float64), codes, Y.astype(np.float64), N_CLASSES)
+    assert_close(built(X, codes, Y, N_CLASSES), expected, rtol=1e-11)
+    assert_close(built(X, codes, Y, N_CLASSES, precision="float32"), expected, rtol=1e-5)
+
+
 def test_blocks_whose_means_drift_far_apart():
     rng = np.random.default_rng(4)
     X = 0.1 * rng.normal(size=(4000, 8)) + np.repeat([[-300.0], [300.0]], 2000, axis=0)
@@ -155,7 +177,7 @@ def test_rows_of_any_kind(given):
     }
     builder = MomentsBuilder(6)
     builder.add(kinds[given])
-    np.testing.assert_allclose(builder.freeze().scatter, expected.scatter, rtol=1e-6, atol=1e-3)
+    np.testing.assert_allclose(builder.freeze().scatter, expected.scatter, rtol=1e-12, atol=1e-9)
     np.testing.assert_allclose(builder.freeze().mean, expected.mean, rtol=1e-12)
 
 
