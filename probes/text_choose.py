@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from probes.text_solve import SeenTokens, Solve, solve_space, solver_of
-from probes.text_space import SharedSpace
+from probes.text_space import SharedSpace, look_up
 from probes.text_sums import END, TextSums, TokenSums, together
 
 Floats = NDArray[np.float64]
@@ -61,7 +61,7 @@ class Rivals:
             drawn = others
         tokens = np.union1d(needed, drawn)
         weight = np.where(np.isin(tokens, drawn), len(others) / max(len(drawn), 1), 1.0)
-        return cls(tokens, np.asarray(unembedding[tokens], dtype=np.float64), np.log(weight))
+        return cls(tokens, look_up(unembedding, tokens), np.log(weight))
 
     def log_losses(self, space: SharedSpace, thoughts: Floats, tokens: Ints) -> Floats:
         """Surprisal of each row's token (or `END`) under each of `SHARPNESSES`, [sharpness, n]."""

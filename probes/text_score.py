@@ -12,17 +12,19 @@ from probes.controls import majority, shuffles_of
 from probes.errors import ProbeDataError
 from probes.intervals import group_bootstrap, share_by_group
 from probes.metrics import Score
-from probes.text import TextProbe, TextReading, fit_spaces, side_by_side
+from probes.text import N_KEPT, TextProbe, TextReading, fit_spaces, side_by_side
 from probes.text_solve import Solve, whitener_of
 from probes.text_space import nearest_tokens
 from probes.text_sums import END, TextRows, TextSums, TokenSums
-from probes.text_writer import text_features
+from probes.text_writer import ThoughtWriter, text_features
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Bools = NDArray[np.bool_]
 
 TOP = 5
+N_WRITTEN = 5
+"""Refits that also write thoughts back, which costs more than reading them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,11 @@ class TextScore:
     """At each offset, of the rows that have a token there: share whose token is the likeliest."""
     top_5: tuple[Score, ...]
     variance_decoded: Score
-    """Share of the thoughts' variance about the fit rows' mean that the decoded text explains; the control is the
-    text of another held-out row. Negative where the mean explains more."""
+    """Share of the thoughts' variance about the fit rows' mean that the decoded text explains, negative where the mean
+    explains more. The control is what a refit on shuffled texts decodes and writes: a text that is chosen by the
+    thought explains some of it in any case."""
     variance_true: Score
-    """The same for the true text: the most that a reading can reach."""
+    """The same for the true text, the most that a reading can reach; the control is the text of another row."""
     majority: float
     """Share of rows whose text is the commonest of the fit rows."""
     p_value: float
@@ -88,8 +91,11 @@ def score_texts(
         seed: of the permutations and of the bootstrap.
 
     Raises:
-        ProbeDataError: no held-out rows, one text in all fit rows, or groups on both sides.
+        ProbeDataError: no held-out rows, one text in all fit rows, groups on both sides, or other offsets than the
+                probe's.
     """
+    if fit.n_offsets != probe.n_offsets:
+        raise ProbeDataError(f"the probe reads {probe.n_offsets} offsets; the fit rows have {fit.n_offsets}")
     if not len(held):
         raise ProbeDataError("there are no held-out rows to score a text probe on")
     if shared := set(fit.groups) & set(held.groups):
@@ -100,17 +106,20 @@ def score_texts(
     reading = probe.read(held.thoughts, unembedding, TOP)
     hits = hits_of(reading, held.tokens)
     refits, asked = shuffles_of(target, truth, fit.groups, held.groups, n_shuffles, seed)
-    read = _refitted(probe, fit, held, unembedding, [texts[codes][:, : probe.n_offsets] for codes in refits[1:]])
+    read, written = _refitted(
+        probe, fit, held, unembedding, [texts[codes][:, : probe.n_offsets] for codes in refits[1:]]
+    )
     shuffled = [hits_of(found, texts[codes]) for found, codes in zip(read, asked[1:], strict=True)]
     n_exact = np.array([one.exact.sum() for one in shuffled])
-    variance = _Variance.of(probe, held, texts, asked, reading.texts, unembedding, seed)
+    variance = _Variance.of(held, probe.writer.mean, seed)
+    known = probe.write(texts[:, : probe.n_offsets], unembedding)
     reaches = padded(held.tokens, probe.n_offsets)[:, : probe.n_offsets] != END
     return TextScore(
         exact=_share(hits.exact, held.groups, float(n_exact.mean() / len(held))),
         top_1=_by_offset(hits.top_1, [one.top_1 for one in shuffled], asked, texts, reaches, held.groups),
         top_5=_by_offset(hits.top_5, [one.top_5 for one in shuffled], asked, texts, reaches, held.groups),
-        variance_decoded=variance.decoded,
-        variance_true=variance.true,
+        variance_decoded=variance.score(probe.write(reading.texts, unembedding), written),
+        variance_true=variance.score(known[truth], [known[codes] for codes in asked[1:]]),
         majority=majority(target, truth),
         p_value=float((1 + (n_exact >= hits.exact.sum()).sum()) / (1 + n_shuffles)),
         n_shuffles=n_shuffles,
@@ -127,18 +136,22 @@ def text_codes(fit: TextRows, held: TextRows) -> tuple[Ints, Ints, Ints]:
 
 def _refitted(
     probe: TextProbe, fit: TextRows, held: TextRows, unembedding: Any, shuffles: list[Ints]
-) -> list[TextReading]:
-    """What refits on other texts of the fit rows read from the held-out rows."""
+) -> tuple[list[TextReading], list[Floats]]:
+    """What refits on other texts of the fit rows read from the held-out rows, and what the first of them write."""
     thoughts = np.asarray(fit.thoughts, dtype=np.float64)
     gram, whitener = thoughts.T @ thoughts, whitener_of(unembedding)
     solvers: dict[float, Solve] = {}
-    found = []
-    for tokens in shuffles:
+    found, written = [], []
+    for place, tokens in enumerate(shuffles):
         sums = TextSums(len(fit), gram, tuple(TokenSums.of(thoughts, column) for column in tokens.T))
         spaces = fit_spaces(sums, unembedding, whitener, probe.settings, solvers)
-        read = [nearest_tokens(space, held.thoughts, unembedding, TOP) for space in spaces]
-        found.append(TextReading(*side_by_side(read)))
-    return found
+        reading = TextReading(*side_by_side([nearest_tokens(one, held.thoughts, unembedding, TOP) for one in spaces]))
+        found.append(reading)
+        if place < N_WRITTEN:
+            rows = TextRows(thoughts[:N_KEPT], tokens[:N_KEPT], fit.groups[:N_KEPT])
+            writer = ThoughtWriter.fit(rows, spaces, unembedding)
+            written.append(writer.write(text_features(reading.texts, spaces, unembedding)))
+    return found, written
 
 
 def _share(hits: Bools, groups: NDArray[Any], control: float) -> Score:
@@ -161,39 +174,37 @@ def _by_offset(
     return tuple(scores)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Variance:
-    decoded: Score
-    true: Score
+    """Of held-out thoughts, about the mean of the fit rows."""
+
+    thoughts: Floats
+    total: Floats
+    groups: NDArray[Any]
+    seed: int
 
     @classmethod
-    def of(
-        cls, probe: TextProbe, held: TextRows, texts: Ints, asked: Ints, decoded: Ints, unembedding: Any, seed: int
-    ) -> _Variance:
-        """Variance explained by the decoded, the true and (as control) other rows' texts."""
+    def of(cls, held: TextRows, mean: Floats, seed: int) -> _Variance:
         thoughts = np.asarray(held.thoughts, dtype=np.float64)
-        total = np.square(thoughts - probe.writer.mean).sum(axis=1)
-        known = probe.writer.write(text_features(texts[:, : probe.n_offsets], probe.offsets, unembedding))
+        return cls(thoughts, np.square(thoughts - mean).sum(axis=1), held.groups, seed)
 
-        def left(written: Floats) -> Floats:
-            return np.stack([np.square(thoughts - written).sum(axis=1), total], axis=1)
+    def score(self, written: Floats, controls: list[Floats]) -> Score:
+        """How much of it written thoughts [n, d] explain, beside the mean of what others explain."""
+        n, n_groups = len(self.total), len(set(self.groups.tolist()))
+        control = float(np.mean([_explained(self._left(other)) for other in controls]))
+        if not self.total.any():
+            return Score(None, control, None, n, n_groups, "the thoughts do not vary")
+        rows = self._left(written)
+        value = _explained(rows)
+        bounds = (min(value, -1.0), 1.0)
+        interval = group_bootstrap(rows, self.groups, statistic=_explained, seed=self.seed, bounds=bounds)
+        return Score(value, control, interval, n, n_groups)
 
-        control = float(np.mean([_explained(left(known[codes])) for codes in asked[1:]]))
-        pairs = (left(probe.write(decoded, unembedding)), left(known[asked[0]]))
-        scores = [_variance_score(rows, held.groups, control, seed) for rows in pairs]
-        return cls(*scores)
+    def _left(self, written: Floats) -> Floats:
+        return np.stack([np.square(self.thoughts - written).sum(axis=1), self.total], axis=1)
 
 
 def _explained(rows: Floats) -> float:
     """1 - sum of squares left / sum of squares about the mean, of rows [n, 2]."""
     left, total = rows.sum(axis=0)
     return float(1 - left / total) if total > 0 else 0.0
-
-
-def _variance_score(rows: Floats, groups: NDArray[Any], control: float, seed: int) -> Score:
-    n_groups = len(set(groups.tolist()))
-    if not rows[:, 1].any():
-        return Score(None, control, None, len(rows), n_groups, "the thoughts do not vary")
-    value = _explained(rows)
-    interval = group_bootstrap(rows, groups, statistic=_explained, seed=seed, bounds=(min(value, -1.0), 1.0))
-    return Score(value, control, interval, len(rows), n_groups)

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from probes.errors import ProbeDataError
-from probes.text_space import SharedSpace, vocabulary_chunks
+from probes.text_space import SharedSpace, look_up, vocabulary_chunks
 from probes.text_sums import END, TokenSums
 
 Floats = NDArray[np.float64]
@@ -69,11 +68,9 @@ class SeenTokens:
             ProbeDataError: a token is not in the vocabulary.
         """
         tokens = sums.seen[sums.seen != END]
-        if len(tokens) and tokens[-1] >= len(unembedding):
-            raise ProbeDataError(f"token {int(tokens[-1])} is not among the {len(unembedding)} of the vocabulary")
         n, n_tokens = int(sums.times.sum()), int(sums.times[sums.seen != END].sum())
         times = sums.times[sums.seen != END]
-        rows = np.asarray(unembedding[tokens], dtype=np.float64)
+        rows = look_up(unembedding, tokens)
         mean = (times @ rows) / n_tokens if n_tokens else np.zeros(rows.shape[1])
         white = (rows - mean) @ whitener
         _, size, turn = np.linalg.svd(np.sqrt(times / n)[:, None] * white, full_matrices=False)

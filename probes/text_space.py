@@ -126,6 +126,17 @@ def vocabulary_chunks(unembedding: Any) -> Iterator[tuple[int, Floats]]:
         yield start, np.asarray(unembedding[start : start + CHUNK], dtype=np.float64)
 
 
+def look_up(unembedding: Any, tokens: Ints) -> Floats:
+    """Rows of some tokens, [m, d_u].
+
+    Raises:
+        ProbeDataError: a token is not in the vocabulary.
+    """
+    if len(tokens) and tokens.max() >= len(unembedding):
+        raise ProbeDataError(f"token {int(tokens.max())} is not among the {len(unembedding)} of the vocabulary")
+    return np.asarray(unembedding[tokens], dtype=np.float64)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Nearest:
     """The likeliest tokens at one offset."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 
 from probes.errors import ProbeDataError
-from probes.text_space import SharedSpace
+from probes.text_space import SharedSpace, look_up
 from probes.text_sums import END, TextRows
 
 Floats = NDArray[np.float64]
@@ -65,8 +65,7 @@ def text_features(tokens: Ints, spaces: Sequence[SharedSpace], unembedding: Any)
         placed = np.zeros((len(column), space.token_map.shape[1] + 1))
         distinct, which = np.unique(column[here], return_inverse=True)
         if len(distinct):
-            rows = np.asarray(unembedding[distinct], dtype=np.float64)
-            placed[here, :-1] = space.place_tokens(rows)[which]
+            placed[here, :-1] = space.place_tokens(look_up(unembedding, distinct))[which]
         placed[here, -1] = 1.0
         parts.append(placed)
     return np.concatenate(parts, axis=1)
