@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import add
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +14,7 @@ from scipy.linalg import eigh
 
 from probes.errors import ProbeDataError
 from probes.linear_map import Linear
-from probes.moments import Moments
+from probes.moments import ROUNDING, Moments
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -194,17 +195,27 @@ def _held_out_square(fit: Moments, held: Moments, grid: Floats) -> Floats:
     cross = held.cross @ vectors + held.n * np.multiply.outer(target_step, step)
     shrunk = 1 / (values + grid[:, None])
     errors: Floats = held.target_square + held.n * target_step**2 - 2 * ((turned * cross) @ shrunk.T).T
-    for place, factor in enumerate(shrunk):
-        errors[place] += _quadratic(turned * factor, scatter)
-    return errors
+    coarse = max(fit.rounding, held.rounding) > ROUNDING["float64"]
+    return errors + _quadratics(turned, shrunk, scatter, np.float32 if coarse else np.float64)
 
 
-def _quadratic(rows: Floats, matrix: Floats) -> Floats:
-    """w' M w of each row w [targets, d] for a symmetric M, from one half of it."""
-    total: Floats = np.zeros(len(rows))
-    for start in range(0, len(matrix), PANEL):
-        end = start + PANEL
-        half = matrix[start:, start:end].copy()
-        half[end - start :] *= 2
-        total += np.einsum("ka,ka->k", rows[:, start:] @ half, rows[:, start:end])
+def _quadratics(turned: Floats, shrunk: Floats, matrix: Floats, dtype: type) -> Floats:
+    """w' M w for every w = turned[j] * shrunk[p] and a symmetric M, [P, targets].
+
+    What lies off the diagonal is small where a fold is like the others; it is multiplied in the precision that the
+    statistics have, from one half of it, in units that float32 can hold.
+    """
+    total: Floats = (np.square(turned) @ (shrunk**2 * np.diag(matrix)).T).T
+    lower = 2 * np.tril(matrix, -1)
+    size, top = np.abs(lower).max(), np.abs(turned).max(axis=1)
+    if not size:
+        return total
+    lower, factors = (lower / size).astype(dtype), (shrunk / shrunk.max()).astype(dtype)
+    unit: NDArray[Any] = (turned / np.where(top > 0, top, 1)[:, None]).astype(dtype)
+    for place, factor in enumerate(factors):
+        rows, found = unit * factor, np.zeros(len(unit))
+        for start in range(0, len(lower), PANEL):
+            end = start + PANEL
+            found += np.einsum("ka,ka->k", rows[:, start:] @ lower[start:, start:end], rows[:, start:end])
+        total[place] += found * (size * shrunk.max() ** 2) * top**2
     return total

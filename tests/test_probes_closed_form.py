@@ -164,6 +164,17 @@ def test_k_fold_errors_are_those_of_explicit_refits(n_folds):
     np.testing.assert_allclose(kfold_ridge(parts, PENALTIES, 2), found[:, path.label_of == 2], rtol=1e-10)
 
 
+@pytest.mark.parametrize("scale", [1e-15, 1.0, 1e15])
+def test_k_fold_errors_from_float32_products(scale):
+    X, codes, sizes = many_labels(d=150, n=1200, n_labels=5)
+    X = X.astype(np.float32) * np.float32(scale)
+    coarse, fine = (
+        [moments(X[k::4], codes[:, k::4], sizes, precision=name) for k in range(4)] for name in ("float32", "float64")
+    )
+    found, expected = (kfold_ridge(parts, PENALTIES * scale**2) for parts in (coarse, fine))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_principal_directions_are_those_of_scikit_learn():
     X, y = planted(offset=40)
     found, theirs = pca(moments(X, y, [4]), 5), PCA(5, svd_solver="full").fit(X)
