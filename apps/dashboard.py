@@ -1,4 +1,4 @@
-"""The dashboard's entry: ``streamlit run dashboard.py -- DIR [DIR ...]``. Draws audits; computes none."""
+"""The dashboard's entry: ``streamlit run dashboard.py -- DIR [DIR ...]``. Draws audits and fits; computes none."""
 
 from __future__ import annotations
 
@@ -8,22 +8,31 @@ from apps import data, widgets
 from workbench.errors import WorkbenchError
 
 st.set_page_config(page_title="Neuralese Workbench", page_icon=widgets.ICON, layout="wide")
+runs = data.find_runs(data.roots())
+only_fits = bool(runs) and all(data.is_fit(directory) for directory in runs.values())
 page = st.navigation(
     [
-        st.Page("views/overview.py", title="Overview", url_path="overview", default=True),
+        st.Page("views/overview.py", title="Overview", url_path="overview", default=not only_fits),
         st.Page("views/trace.py", title="Trace", url_path="trace"),
+        st.Page("views/probes.py", title="Probes", url_path="probes", default=only_fits),
     ],
     position="top",
 )
 widgets.page_style()
-runs = data.find_runs(data.roots())
 if not runs:
     widgets.empty_state(data.roots())
     st.stop()
 directory, line = widgets.run_picker(runs)
+is_fit = data.is_fit(directory)
 try:
-    widgets.about(line, data.load(directory))
+    if is_fit:
+        widgets.about_fit(line, data.load_fit(directory))
+    else:
+        widgets.about(line, data.load(directory))
 except WorkbenchError as error:
-    widgets.error_card(error)
+    widgets.error_card(error, "These probes" if is_fit else "This audit")
+    st.stop()
+if is_fit != (page.title == "Probes"):
+    widgets.other_kind(is_fit)
     st.stop()
 page.run()

@@ -1,7 +1,7 @@
-"""What the dashboard reads: audits under the folders it was started with, and nothing else.
+"""What the dashboard reads: audits and fits under the folders it was started with, and nothing else.
 
 All cache decorators live here. A cached value is keyed by path, change time
-and size of its file, so that an audit that was written again is read again.
+and size of its file, so that a record that was written again is read again.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import streamlit as st
 
 from workbench.figures.words import sentence
 from workbench.reports.escape import visible
+from workbench.reports.fit_records import FIT_NAME, FitRecord, read_fit
 from workbench.reports.records import AuditRecord, ProblemRecord, read_audit
 from workbench.reports.tables import by_score
 
+AUDIT_NAME = "audit.json"
 FileKey = tuple[str, int, int, int]
 
 
@@ -30,18 +32,19 @@ def roots() -> list[Path]:
 
 
 def find_runs(folders: list[Path]) -> dict[str, Path]:
-    """Audit folders by the name that a person picks them by.
+    """Folders of audits and of fits by the name that a person picks them by.
 
-    A folder is an audit itself, or holds some; links that lead out of it are
-    not followed. Two audits of one name are told apart by a number.
+    A folder is an audit or a fit itself, or holds some; links that lead out of
+    it are not followed. Two folders of one name are told apart by a number.
     """
     runs: dict[str, Path] = {}
     for folder in folders:
         root = folder.resolve()
-        for audit in [root / "audit.json", *sorted(root.glob("*/audit.json"))]:
-            if not audit.is_file() or not audit.resolve().is_relative_to(root):
+        records = [path for name in (AUDIT_NAME, FIT_NAME) for path in (root / name, *sorted(root.glob(f"*/{name}")))]
+        for record in records:
+            if not record.is_file() or not record.resolve().is_relative_to(root):
                 continue
-            directory = audit.parent
+            directory = record.parent
             if directory in runs.values():
                 continue
             base, count = visible(directory.name), 1
@@ -53,9 +56,14 @@ def find_runs(folders: list[Path]) -> dict[str, Path]:
     return runs
 
 
-def file_key(directory: Path) -> FileKey:
-    """What changes whenever the audit does."""
-    path = directory / "audit.json"
+def is_fit(directory: Path) -> bool:
+    """Whether the folder holds probes and no audit."""
+    return (directory / FIT_NAME).is_file() and not (directory / AUDIT_NAME).is_file()
+
+
+def file_key(directory: Path, name: str = AUDIT_NAME) -> FileKey:
+    """What changes whenever the record of this name does."""
+    path = directory / name
     if not path.is_file():
         return str(directory), 0, 0, 0
     status = path.stat()
@@ -74,6 +82,20 @@ def load(directory: Path) -> AuditRecord:
         WorkbenchError: it cannot be read.
     """
     return _read(file_key(directory))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _read_fit(key: FileKey) -> FitRecord:
+    return read_fit(Path(key[0]))
+
+
+def load_fit(directory: Path) -> FitRecord:
+    """The fit in this folder (frozen, so that sessions can share it).
+
+    Raises:
+        WorkbenchError: it cannot be read.
+    """
+    return _read_fit(file_key(directory, FIT_NAME))
 
 
 def _row(problem: ProblemRecord) -> dict[str, object]:

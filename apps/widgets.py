@@ -16,6 +16,7 @@ from workbench.figures import causal_by_step, decode_by_step, hero, sentence
 from workbench.figures.palette import Theme
 from workbench.figures.words import number
 from workbench.reports.escape import visible
+from workbench.reports.fit_records import FitRecord
 from workbench.reports.headline import Headline, notices, verdict_line
 from workbench.reports.records import AuditRecord, ProblemRecord, Verdict
 
@@ -30,7 +31,9 @@ ICON = (
     '<rect y="10" width="16" height="6" fill="#D55E00"/></svg>'
 )
 """Drawn here: Streamlit fetches page icons that are named from a font server."""
-_PLOT = {"displayModeBar": False, "responsive": True}
+MAKE_AUDIT = "workbench audit MODEL --calibration honest.jsonl --problems problems.jsonl --out runs/mine"
+MAKE_FIT = "workbench fit RUN --out runs/probes"
+PLOT = {"displayModeBar": False, "responsive": True}
 PointTaker = Callable[[list[Any]], None]
 
 
@@ -46,29 +49,47 @@ def theme() -> Theme:
 
 def empty_state(folders: list[Path]) -> None:
     """What to do when there is nothing to show."""
-    st.title("No audit here yet")
+    st.title("No audit and no probes here yet")
     if folders:
-        st.write("None of the folders that the dashboard was started with holds an `audit.json`:")
+        st.write("None of the folders that the dashboard was started with holds an `audit.json` or a `fit.json`:")
         st.code("\n".join(visible(str(folder)) for folder in folders), language=None)
     cards = (
         ("See one in a minute", "Audit the bundled organism, whose truth is known.", "workbench demo"),
         (
             "Audit your model",
             "Trusted problems to calibrate with, and the ones to judge.",
-            "workbench audit MODEL --calibration honest.jsonl --problems problems.jsonl --out runs/mine",
+            MAKE_AUDIT,
         ),
-        ("Open what you have", "Any audit folder, or a folder of them.", "workbench dashboard runs"),
+        ("Train probes", "On a captured run: every site and step, each probe with its controls.", MAKE_FIT),
+        (
+            "Open what you have",
+            "A folder of audits or probes, or a folder of such folders.",
+            "workbench dashboard runs",
+        ),
     )
-    for column, (title, text, command) in zip(st.columns(3), cards, strict=True):
+    for column, (title, text, command) in zip(st.columns(4), cards, strict=True):
         with column, st.container(border=True, height="stretch"):
             st.subheader(title, anchor=False)
             st.write(text)
             st.code(command, language=None, wrap_lines=True)
 
 
-def error_card(error: WorkbenchError) -> None:
+def other_kind(is_fit: bool) -> None:
+    """What to do where a fit is chosen on a page of audits, or the other way round."""
+    found, page, wanted, command = (
+        ("probes", "Probes", "audit", MAKE_AUDIT) if is_fit else ("an audit", "Overview", "fit", MAKE_FIT)
+    )
+    st.info(f"This folder holds {found}. Open it on the page {page}, or choose another folder above.")
+    view = "views/probes.py" if is_fit else "views/overview.py"
+    parameters = {"run": str(st.session_state["run"])}
+    st.page_link(view, label=f"Open on {page}", icon=":material/arrow_forward:", query_params=parameters)
+    st.caption(f"This command makes a folder for this page ({wanted}):")
+    st.code(command, language=None, wrap_lines=True)
+
+
+def error_card(error: WorkbenchError, what: str = "This audit") -> None:
     """A clear message instead of a traceback; only the name of the file, not where it lies."""
-    st.error("This audit cannot be read. Choose another one above, or write it again.", icon=":material/error:")
+    st.error(f"{what} cannot be read. Choose another one above, or write it again.", icon=":material/error:")
     plain = error.to_dict()
     plain["path"] = None if error.path is None else Path(error.path).name
     names = ("message", "path", "field", "expected", "found", "hint")
@@ -110,8 +131,8 @@ def run_picker(runs: Mapping[str, Path]) -> tuple[Path, DeltaGenerator]:
     """The run that is chosen from those that were found, and the line it stands in."""
     line = st.container(horizontal=True, vertical_alignment="center")
     with line:
-        st.caption("Audit", width=56)
-        directory = runs[choose("Audit", list(runs), "run", 300)]
+        st.caption("Folder", width=56)
+        directory = runs[choose("Folder", list(runs), "run", 300)]
     st.session_state["directory"] = directory
     return directory, line
 
@@ -120,6 +141,12 @@ def about(line: DeltaGenerator, audit: AuditRecord) -> None:
     """Which model this is."""
     model = audit.model
     line.text(visible(f"{model.source}  ·  {model.family}, {model.preset}, {model.n_steps} latent steps"))
+
+
+def about_fit(line: DeltaGenerator, fit: FitRecord) -> None:
+    """Which probes these are."""
+    sites, steps = {cell.site for cell in fit.fits}, {cell.step for cell in fit.fits}
+    line.text(visible(f"{fit.n_cells} probes  ·  {len(sites)} sites, {len(steps)} steps  ·  run {fit.run_root[:19]}…"))
 
 
 def current_run() -> Path:
@@ -207,7 +234,7 @@ def hero_chart(
     figure = hero(problem, audit, theme=theme(), step=step)
     name = f"{key}-{sha256(problem.id.encode()).hexdigest()[:12]}"
     if on_point is None:
-        st.plotly_chart(figure, theme=None, key=name, config=_PLOT, alt=sentence(problem))
+        st.plotly_chart(figure, theme=None, key=name, config=PLOT, alt=sentence(problem))
         return
 
     def clicked() -> None:
@@ -219,7 +246,7 @@ def hero_chart(
             # A second click on a box deselects it and comes without a point: the same box is meant.
             on_point(memory[name])
 
-    st.plotly_chart(figure, theme=None, key=name, config=_PLOT, on_select=clicked, selection_mode="points",
+    st.plotly_chart(figure, theme=None, key=name, config=PLOT, on_select=clicked, selection_mode="points",
                     alt=sentence(problem))  # fmt: skip
 
 
@@ -251,6 +278,6 @@ def step_curves(audit: AuditRecord) -> None:
     """Decoding and causal effect by step, each beside its controls."""
     left, right = st.columns(2)
     with left:
-        st.plotly_chart(decode_by_step(audit, theme=theme()), theme=None, key="decode", config=_PLOT)
+        st.plotly_chart(decode_by_step(audit, theme=theme()), theme=None, key="decode", config=PLOT)
     with right:
-        st.plotly_chart(causal_by_step(audit, theme=theme()), theme=None, key="causal", config=_PLOT)
+        st.plotly_chart(causal_by_step(audit, theme=theme()), theme=None, key="causal", config=PLOT)

@@ -80,9 +80,9 @@ def _panel(frame: _Frame, panel: int) -> str:
     parts.append(words(frame.x(panel, 0), 16, title, fill=ink.ink, anchor="start", extra=bold))
     middle = frame.x(panel, 0) + frame.panel / 2
     parts.append(words(middle, frame.bottom + 29, "latent step", size=11, fill=ink.faint, extra=_FAINT))
-    if gap := drawn.gap(panel):
+    if said := drawn.gap(panel):
         y = (_TOP + frame.bottom) / 2 + 5
-        parts.append(words(frame.x(panel, 0) + 4, y, gap, size=14, fill=ink.faint, anchor="start", extra=_FAINT))
+        parts.append(words(frame.x(panel, 0) + 4, y, said, size=14, fill=ink.faint, anchor="start", extra=_FAINT))
     return "".join(parts)
 
 
@@ -122,9 +122,10 @@ def _colours(frame: _Frame, y: float) -> str:
     strip = [
         (f'fill="{colour}"', f"M{px(start + 2.5 * k)} {px(y - 9)}h3v10h-3z") for k, colour in enumerate(frame.palette)
     ]
-    ends = ((10.0, low), (start + 2.5 * _SHADES + 6, high))
-    look = {"size": 11, "fill": frame.ink.faint, "anchor": "start", "extra": _FAINT}
-    return paths(strip) + "".join(words(x, y, f"{value:.3g}", **look) for x, value in ends)
+    parts = [paths(strip)]
+    for x, value in ((10.0, low), (start + 2.5 * _SHADES + 6, high)):
+        parts.append(words(x, y, f"{value:.3g}", size=11, fill=frame.ink.faint, anchor="start", extra=_FAINT))
+    return "".join(parts)
 
 
 def grid_svg_of(drawn: GridPicture, *, theme: Theme = "light") -> str:
