@@ -1,0 +1,141 @@
+"""What the solver knows of the shape of a log loss before it starts: the Gram of rows that all fits share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from probes.logistic_rows import SharedRows, rotate
+
+Path = Literal["plain", "sampled", "eigenbasis", "span"]
+
+Solve = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(q [r, c, F], a [c, F], lam [F]) -> about (a Gram + lam)^-1 q, column by column."""
+
+PRODUCTS, EIGEN, BANDWIDTH = 1.1e11, 4e10, 1e10
+"""Rough speeds of one core: float32 products and eigenvectors (flops a second), float32 numbers read a second.
+
+Only their ratios matter: they choose a path, never a result's accuracy.
+"""
+
+EVALUATIONS: dict[Path, int] = {"plain": 45, "sampled": 12, "eigenbasis": 8, "span": 8}
+"""Passes over the rows that a fit needs on each path."""
+
+ROWS_A_FEATURE = 4
+"""Rows sampled for each feature where the Gram is only estimated."""
+
+JITTER = 1e-3
+"""Added to the diagonal of a sampled Gram whose features have variance 1."""
+
+
+def cheapest_path(n: int, d: int, columns: int) -> Path:
+    """The path that takes the least time for so many columns over rows [n, d].
+
+    plain: each feature's own variance only. sampled: Cholesky factor of the Gram of some rows, for few columns.
+    eigenbasis: eigenvectors of the whole Gram, exact for every penalty. span: rows rotated into their own span first,
+    where they are fewer than their features.
+    """
+    evaluation = max(4 * n * d * columns / PRODUCTS, n * d / BANDWIDTH)
+    setup: dict[Path, float] = {
+        "plain": 0.0,
+        "sampled": (2 * min(n, ROWS_A_FEATURE * d) * d**2 + d**3) / PRODUCTS + 2 * d**3 / EIGEN,
+        "eigenbasis": 2 * n * d**2 / PRODUCTS + 9 * d**3 / EIGEN,
+        "span": (4 * n**2 * d + 9 * n**3) / EIGEN if n < d else np.inf,
+    }
+    if n < d:
+        setup["eigenbasis"] = np.inf
+    return min(setup, key=lambda path: setup[path] + EVALUATIONS[path] * evaluation)
+
+
+def prepare(rows: SharedRows, path: Path) -> tuple[SharedRows, Callable[[float], Solve]]:
+    """The rows to solve on, and from a typical lam / a to what solves with their Gram.
+
+    Deterministic: the sampled rows are the same for the same n and d.
+    """
+    if path == "plain":
+        return rows, lambda ridge: _diagonal(rows.deviations.square())
+    if path == "span":
+        rotated = rotate(rows)
+        return rotated, lambda ridge: _diagonal(rotated.deviations.square())
+    if path == "eigenbasis":
+        solve = _eigenbasis(rows)
+        return rows, lambda ridge: solve
+    chosen = min(rows.n, ROWS_A_FEATURE * rows.width)
+    places = np.sort(np.random.default_rng(0).choice(rows.n, chosen, replace=False))
+    gram = rows.gram(torch.from_numpy(places).to(rows.values.device))
+    return rows, lambda ridge: _cholesky(gram, rows.deviations, ridge)
+
+
+def _diagonal(variances: Tensor) -> Solve:
+    return lambda q, a, lam: q / (variances[:, None, None] * a + lam)
+
+
+def _eigenbasis(rows: SharedRows) -> Solve:
+    units = rows.deviations.double()
+    spectrum, vectors = torch.linalg.eigh(rows.gram() * units[:, None] * units)
+    spectrum, vectors = spectrum.clamp_min(0).to(rows.values.dtype), vectors.to(rows.values.dtype)
+
+    def solve(q: Tensor, a: Tensor, lam: Tensor) -> Tensor:
+        turned = (vectors.T @ q.reshape(len(q), -1)).view_as(q)
+        turned /= spectrum[:, None, None] * a + lam
+        return (vectors @ turned.reshape(len(q), -1)).view_as(q)
+
+    return solve
+
+
+def _cholesky(gram: Tensor, units: Tensor, ridge: float) -> Solve:
+    """Factor of Gram + ridge, solved in units of the deviations; `lam / a` is taken to be `ridge`."""
+    diagonal = ridge / units.double().square() + JITTER
+    factor = torch.linalg.cholesky(gram + torch.diag(diagonal)).to(units.dtype)
+    per_feature = units[:, None, None]
+
+    def solve(q: Tensor, a: Tensor, lam: Tensor) -> Tensor:
+        solved = torch.cholesky_solve((q / per_feature).reshape(len(q), -1), factor).view_as(q)
+        return solved / per_feature / a
+
+    return solve
+
+
+LEAST_CURVATURE = 1e-3
+"""Of an output, in units of the largest of its fit: softmax outputs have a direction that changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hessian:
+    """About the second derivative of F fits: curvature between outputs times the shared Gram, plus the penalty."""
+
+    values: Tensor
+    """Eigenvalues of the curvature between outputs, [c, F]."""
+    vectors: Tensor | None
+    """Its eigenvectors, [F, c, c]; None where outputs are taken to be independent."""
+    penalties: Tensor
+    """lam, [F]."""
+
+    @classmethod
+    def of(cls, curvature: Tensor, least: Tensor, penalties: Tensor) -> Hessian:
+        """From a curvature [c, F] or [c, c, F], taken to be at least `least` [F]."""
+        vectors = None
+        if curvature.ndim == 3:
+            values, vectors = torch.linalg.eigh(curvature.permute(2, 0, 1))
+            curvature = values.T
+        floor = torch.maximum(least, LEAST_CURVATURE * curvature.amax(0))
+        return cls(torch.maximum(curvature, floor), vectors, penalties)
+
+    def keep(self, kept: Tensor) -> Hessian:
+        """That of the fits at places `kept`."""
+        vectors = None if self.vectors is None else self.vectors[kept]
+        return Hessian(self.values[:, kept], vectors, self.penalties[kept])
+
+    def solve(self, q: Tensor, solve: Solve) -> Tensor:
+        """Newton's direction for gradients q [r + 1, c, F], intercept last and not penalised."""
+        if self.vectors is not None:
+            q = (q.permute(2, 0, 1) @ self.vectors).permute(1, 2, 0).contiguous()
+        z = torch.cat([solve(q[:-1], self.values, self.penalties), (q[-1] / self.values)[None]])
+        if self.vectors is not None:
+            z = (z.permute(2, 0, 1) @ self.vectors.transpose(1, 2)).permute(1, 2, 0).contiguous()
+        return z

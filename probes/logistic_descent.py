@@ -1,0 +1,192 @@
+"""Preconditioned L-BFGS for a block of logistic fits that share rows: every fit has its own steps and its own end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from probes.logistic_curvature import Hessian, Solve
+from probes.logistic_loss import Block, Slope
+from probes.logistic_memory import Memory, dot
+from probes.logistic_start import Start
+
+TRIES = 6
+"""Shorter steps tried before a fit forgets its memory; one that has none left to forget is given up."""
+
+OVERSHOT = 0.9
+"""A step is too long where the loss rises at its end by more than this much of how it fell at its start."""
+
+COARSE = 2e-3
+"""Median gradient down to which weights are rounded to bfloat16: below it the rounding would show."""
+
+LOW_TOLERANCE = 0.9
+"""Of the tolerance: what the fits come down to in low precision, so that full precision finds most of them done."""
+
+PATIENCE_LOW, PATIENCE = 3, 25
+"""Iterations that bring a fit no further before it is given up, in low and in full precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where the fits of a block ended; filled in as they do."""
+
+    weights: Tensor
+    """[r + 1, c, F]."""
+    converged: Tensor
+    """[F]."""
+    n_iter: Tensor
+    """[F]."""
+    objective: Tensor
+    """Mean weighted log loss + lam/2 |W|^2, nats, [F]; not known in low precision."""
+    gradient: Tensor
+    """As `remaining` has it, [F]."""
+
+    @classmethod
+    def unknown(cls, weights: Tensor) -> Ends:
+        """For as many fits as [r + 1, c, F] weights have."""
+        zeros = torch.zeros(weights.shape[2], dtype=torch.float64, device=weights.device)
+        return cls(weights.clone(), zeros.bool(), zeros.long(), zeros.clone(), zeros.clone())
+
+
+@dataclass(frozen=True, slots=True)
+class _Descent:
+    """The fits still descending."""
+
+    block: Block
+    places: Tensor
+    """Of the fits in the whole block, [F]."""
+    W: Tensor
+    at: Slope
+    hessian: Hessian
+    best: Tensor
+    """Least gradient yet, [F]."""
+    idle: Tensor
+    """Iterations since then, [F]."""
+
+    def keep(self, kept: Tensor) -> _Descent:
+        return _Descent(
+            self.block.keep(kept), self.places[kept], self.W[..., kept], self.at.keep(kept), self.hessian.keep(kept),
+            self.best[kept], self.idle[kept],
+        )  # fmt: skip
+
+
+def remaining(gradient: Tensor, block: Block) -> Tensor:
+    """Largest |gradient| of each fit [F]: features in units of their deviation, classes in units of 4 p (1 - p).
+
+    So 1e-4 asks as much of a class that one row in a thousand has as of a fair coin, and of small features as of
+    large ones.
+    """
+    slopes = (gradient[:-1].abs() / block.rows.deviations[:, None, None]).amax(0)
+    return (torch.maximum(slopes, gradient[-1].abs()) / (4 * block.null_curvature)).amax(0)
+
+
+def minimise(block: Block, start: Start, solve: Solve, *, tol: float, max_iter: int) -> Ends:
+    """Descend in low precision where the rows have it, then in full."""
+    if block.rows.low is None:
+        return descend(block, start, solve, tol=tol, max_iter=max_iter)
+    near = descend(block, start, solve, tol=LOW_TOLERANCE * tol, max_iter=max_iter, low=True)
+    most = max_iter - int(near.n_iter.max())
+    ends = descend(block, Start(near.weights), solve, tol=tol, max_iter=most)
+    ends.n_iter.add_(near.n_iter)
+    return ends
+
+
+def descend(block: Block, start: Start, solve: Solve, *, tol: float, max_iter: int, low: bool = False) -> Ends:
+    """Minimise; fits that are done leave, so that the others go on faster."""
+    ends, memory = Ends.unknown(start.weights), Memory()
+    now = _begin(block, start, memory, low=low)
+    for iteration in range(max_iter + 1):
+        left = remaining(now.at.gradient, now.block)
+        idle = torch.where(left < now.best, torch.zeros_like(now.idle), now.idle + 1)
+        done = (left <= tol) | (idle > (PATIENCE_LOW if low else PATIENCE))
+        if iteration == max_iter:
+            done = torch.ones_like(done)
+        now.idle.copy_(idle)
+        torch.minimum(now.best, left, out=now.best)
+        if _worth_leaving(done):
+            _put(ends, now, done, left, tol, iteration)
+            kept = (~done).nonzero()[:, 0]
+            if not len(kept):
+                break
+            now = now.keep(kept)
+            memory.keep(kept)
+        now = _step(now, memory, solve, low=low, refresh=iteration & (iteration + 1) == 0)
+    return ends
+
+
+def _begin(block: Block, start: Start, memory: Memory, *, low: bool) -> _Descent:
+    W, n_fits = _rounded(start.weights, coarse=low), start.weights.shape[2]
+    at = block.slope(W, low=low, curvature=True, loss=not low)
+    if start.other is not None and start.other_gradient is not None:
+        memory.push(W - start.other, at.gradient - start.other_gradient)
+    best, places = torch.full_like(at.gradient[0, 0], torch.inf), torch.arange(n_fits, device=W.device)
+    return _Descent(block, places, W, at, _hessian(block, at), best, torch.zeros_like(places))
+
+
+def _step(now: _Descent, memory: Memory, solve: Solve, *, low: bool, refresh: bool) -> _Descent:
+    direction = memory.direction(now.at.gradient, lambda q: now.hessian.solve(q, solve))
+    W, there, failed = _search(now, direction, low=low, curvature=refresh)
+    given_up = failed & memory.forget(failed)
+    memory.push(W - now.W, there.gradient - now.at.gradient)
+    return _Descent(
+        now.block, now.places, W, there, _hessian(now.block, there) if refresh else now.hessian,
+        now.best, now.idle + PATIENCE * given_up,
+    )  # fmt: skip
+
+
+def _search(now: _Descent, direction: Tensor, *, low: bool, curvature: bool) -> tuple[Tensor, Slope, Tensor]:
+    """Where steps along a direction lead [r + 1, c, F], the slope there, and which fits found no step, [F].
+
+    The loss is convex, so the slopes at both ends tell whether a step is too long.
+    """
+    falls, coarse = dot(now.at.gradient, direction).abs(), low and _coarse(now.best)
+    lengths = torch.ones_like(falls)
+    W = _rounded(now.W + direction, coarse=coarse)
+    there = now.block.slope(W, low=low, curvature=curvature, loss=not low)
+    rises = dot(there.gradient, direction)
+    for attempt in range(TRIES):
+        too_long = (~(rises <= OVERSHOT * falls)).nonzero()[:, 0]  # also where it is not a number
+        if not len(too_long):
+            break
+        falling, rising = falls[too_long], rises[too_long]
+        lengths[too_long] *= (falling / (falling + rising)).nan_to_num(0.1).clamp(0.1, 0.9)
+        if attempt == TRIES - 1:
+            lengths[too_long] = 0.0
+        W[..., too_long] = _rounded((now.W + direction * lengths)[..., too_long], coarse=coarse)
+        again = now.block.keep(too_long).slope(W[..., too_long], low=low, curvature=curvature, loss=not low)
+        there.put(too_long, again)
+        rises[too_long] = dot(again.gradient, direction[..., too_long])
+    return W, there, lengths == 0
+
+
+def _coarse(gradients: Tensor) -> bool:
+    """Whether the fits are so far off that weights rounded to bfloat16, which are cheaper to multiply, serve."""
+    return bool(gradients.median() > COARSE)
+
+
+def _rounded(W: Tensor, *, coarse: bool) -> Tensor:
+    return W.bfloat16().to(W.dtype) if coarse else W
+
+
+def _put(ends: Ends, now: _Descent, done: Tensor, left: Tensor, tol: float, iteration: int) -> None:
+    places, W = now.places[done], now.W[..., done]
+    ends.weights[..., places] = W
+    ends.converged[places] = left[done] <= tol
+    ends.n_iter[places] = iteration
+    ends.gradient[places] = left[done].double()
+    if now.at.loss is not None:
+        squares = dot(W[:-1].double(), W[:-1].double())
+        ends.objective[places] = now.at.loss[done] + 0.5 * now.block.penalties[done].double() * squares
+
+
+def _worth_leaving(done: Tensor) -> bool:
+    """Taking fits out copies the rest: worth it for an eighth of them."""
+    n_done = int(done.sum())
+    return n_done > 0 and 8 * n_done >= len(done)
+
+
+def _hessian(block: Block, at: Slope) -> Hessian:
+    assert at.curvature is not None
+    return Hessian.of(at.curvature, 0.01 * block.null_curvature.amin(0), block.penalties)
