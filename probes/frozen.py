@@ -64,9 +64,9 @@ class FrozenNovelty:
 
 @dataclass(frozen=True, eq=False)
 class FrozenProbe:
-    """A multinomial logistic probe as plain, read-only arrays (two rows where there are two classes)."""
+    """A linear probe as plain, read-only arrays (two rows where there are two classes): scores `x @ coef.T + b`."""
 
-    KINDS: ClassVar[tuple[str, ...]] = ("multinomial-logistic",)
+    KINDS: ClassVar[tuple[str, ...]] = ("multinomial-logistic", "lda", "ridge", "mean-difference")
 
     kind: str
     classes: tuple[str, ...]
@@ -96,7 +96,10 @@ class FrozenProbe:
             raise ProbeDataError(f"novelty reads {len(self.novelty.mean)} features, the probe {self.coef.shape[1]}")
 
     def log_proba(self, X: ArrayLike) -> Floats:
-        """Log probabilities of each class for each row of X [n, d], nats, [n, K]."""
+        """Log probabilities of each class for each row of X [n, d], nats, [n, K].
+
+        Of a ridge or mean-difference probe these order the classes rightly and are no probabilities.
+        """
         log_proba: Floats = log_softmax(_rows(X, self.coef.shape[1]) @ self.coef.T + self.intercept, axis=1)
         return log_proba
 

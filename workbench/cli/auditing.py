@@ -1,4 +1,4 @@
-"""Sub-commands on the way to a verdict: demo, capture, fit, audit, verify."""
+"""Sub-commands on the way to a verdict: demo, capture, audit, verify."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EXIT_GATE, EXIT_INCONCLUSIVE = 1, 3
 
 def register(app: typer.Typer) -> None:
     """Add these sub-commands."""
-    for command in (demo, capture, fit, audit, verify):
+    for command in (demo, capture, audit, verify):
         app.command()(command)
 
 
@@ -117,42 +117,6 @@ def capture(
         stdout().print(
             f"{len(store.problems)} problems, {len(store.sites)} sites, {store.root}\nrun: {out}", markup=False
         )
-    return 0
-
-
-def fit(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished capture.")],
-    out: Out,
-    plan: Annotated[Path | None, typer.Option("--plan", metavar="FILE.toml", help="Sites, steps, split.")] = None,
-    seed: Seed = 0,
-    json: Json = False,
-) -> int:
-    """Train a value probe per site and step, with its controls, and save them.
-
-    Example: workbench fit runs/liar --out runs/liar-probes
-    """
-    from workbench.cli.terminal import print_json, stdout, table
-    from workbench.errors import ConfigError
-    from workbench.fit_plan import FitPlan, read_fit_plan, run_fit
-
-    if plan is not None and seed:
-        raise ConfigError("the plan has a seed of its own", field="--seed", hint="Set `seed` in the plan.")
-    if (run / "run").is_dir():
-        raise ConfigError("this is an audit, not a run", path=run, hint=f"Its run is {run / 'run'}.")
-    chosen = FitPlan(seed=seed) if plan is None else read_fit_plan(plan)
-    with _progress(json) as advance:
-        rows = run_fit(run, out, chosen, progress=lambda done, planned: advance("fit", done, planned))
-    if json:
-        print_json({"probes": str(out), "fits": rows})
-        return 0
-    columns = ("site", "step", "n", "accuracy", "interval", "shuffled", "p", "majority", "input only", "previous")
-    lines = [
-        (r["site"], r["step"], r["n"], r["accuracy"], f"{r['interval'][0]:.3f}–{r['interval'][1]:.3f}", r["shuffled"],
-         r["selectivity_p"], r["majority"], r["input_only"], r["previous_step"])
-        for r in rows
-    ]  # fmt: skip
-    stdout().print(table("Value probes on held-out groups, beside their controls", columns, lines))
-    stdout().print(f"probes: {out}", markup=False)
     return 0
 
 

@@ -103,7 +103,7 @@ class CellRecord(Record):
     previous_step: Share | None
     """Accuracy from the vector of the step before; always None at step 0."""
     position_0: Share | None
-    """Accuracy from the vector of the same site at the first position of the sequence."""
+    """Accuracy from the vector of the same site at the first latent position, before any step; None at step 0."""
     control_task: Share | None
     """Accuracy of the same probe on labels that were drawn at random for each input (Hewitt & Liang 2019)."""
     selectivity: Annotated[float, Field(ge=-1, le=1)] | None

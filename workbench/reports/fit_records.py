@@ -57,6 +57,12 @@ class FitRecord(Record):
     """Hash of the capture store that every number was computed from."""
     probes_root: str
     """Hash of the fitted probes."""
+    model: str | None = None
+    """Fingerprint of the model that was captured."""
+    twin_root: str | None = None
+    """Hash of the run of the model's random twin, where there was one."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Of the packages that computed the numbers."""
     pack: str
     """File of the probes in the same folder."""
     plan: dict[str, JsonValue]

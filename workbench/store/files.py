@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from workbench.errors import (
     ConfigError,
@@ -91,6 +92,30 @@ def write_file(path: Path, data: bytes, *, read_only: bool = False) -> None:
     with disk_errors(path):
         try:
             _write_new(temp, data, read_only=read_only)
+            os.replace(temp, path)  # noqa: PTH105 - tests make the calls of os fail one by one
+        except BaseException:
+            with suppress(OSError):
+                temp.unlink()
+            raise
+        sync_folder(path.parent)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose bytes appear at `path` all at once and durably when the block ends well, else not at all.
+
+    Raises:
+        StorageFull: no space, quota or file size left.
+        ConfigError: read-only or missing folder.
+    """
+    temp = path.parent / f"{TEMP_PREFIX}{uuid.uuid4().hex}{TEMP_SUFFIX}"
+    with disk_errors(path):
+        try:
+            handle = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK | _RAW, 0o666)
+            with os.fdopen(handle, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
             os.replace(temp, path)  # noqa: PTH105 - tests make the calls of os fail one by one
         except BaseException:
             with suppress(OSError):

@@ -75,7 +75,15 @@ def read_problems(path: str | Path) -> list[Problem]:
 
 
 def _parse(text: str, path: Path) -> Problem:
-    plain = parse_json(text, path=path)
+    return problem_of(parse_json(text, path=path))
+
+
+def problem_of(plain: Any) -> Problem:
+    """The problem of plain values, as a line or a store has them.
+
+    Raises:
+        SchemaError: with the field, for whatever is not allowed there.
+    """
     if not isinstance(plain, dict):
         raise SchemaError(f"not a JSON object but {type(plain).__name__}")
     try:

@@ -1,0 +1,121 @@
+"""What one unit leaves behind: scores as JSON and probes as arrays, so that a killed job loses no finished unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probes import FrozenProbe, load_probes, save_probes, share_by_group
+from probes.errors import ProbeFileError
+from probes.questions import Answer, Reading
+from workbench.errors import CorruptArtifact
+from workbench.fitting.grid import Grid, Unit
+from workbench.jsonio import canonical_json, digest, read_json
+from workbench.store import write_file
+
+KIND_OF = {"logistic": "multinomial-logistic"}
+"""Kinds of a plan as probe files call them, where the names differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One finished unit, as it travels and as it is kept."""
+
+    scores: dict[str, Any]
+    """Plain values: column -> what was measured."""
+    pack: bytes
+    spec: bytes
+
+    def write(self, folder: Path, number: int) -> None:
+        """Keep it durably; the scores come last, so that a part with scores is whole."""
+        write_file(folder / f"{number:05d}.safetensors", self.pack)
+        write_file(folder / f"{number:05d}.probes.json", self.spec)
+        scores = {**self.scores, "probes": digest(self.pack + self.spec)}
+        write_file(folder / f"{number:05d}.json", canonical_json(scores))
+
+
+def part_done(folder: Path, number: int) -> bool:
+    """Whether this unit is finished; a part that a kill left incomplete is done again."""
+    return (folder / f"{number:05d}.json").is_file()
+
+
+def read_part(folder: Path, number: int) -> tuple[dict[str, Any], dict[str, FrozenProbe]]:
+    """Scores and probes of a finished unit.
+
+    Raises:
+        CorruptArtifact: its files are not what was written.
+    """
+    path = folder / f"{number:05d}.json"
+    scores = read_json(path)
+    try:
+        pack, spec = ((folder / f"{number:05d}{end}").read_bytes() for end in (".safetensors", ".probes.json"))
+        if digest(pack + spec) != scores["probes"]:
+            raise ProbeFileError("the probes are not those that the scores were written with")
+        return scores, load_probes(pack, spec)
+    except (ProbeFileError, FileNotFoundError, TypeError, KeyError) as error:
+        raise CorruptArtifact(
+            f"a part of the job is damaged: {error}", path=path, hint="Delete this file and run again."
+        ) from error
+
+
+def part_of(
+    unit: Unit,
+    answers: Sequence[Answer],
+    others: Mapping[str, Mapping[str, Reading]],
+    grid: Grid,
+    text: dict[str, Any] | None = None,
+) -> Part:
+    """The part of a unit from what was answered."""
+    scores = {"source": unit.source, "site": unit.place.site, "step": unit.place.step, "text": text}
+    probes: dict[str, FrozenProbe] = {}
+    columns: dict[str, Any] = {}
+    for answer in answers:
+        classes = grid.columns[answer.name].classes
+        columns[answer.name] = _plain(answer, others.get(answer.name, {}))
+        if answer.learned is not None:
+            learned = answer.learned
+            probes[f"{answer.name}/logistic"] = FrozenProbe(
+                KIND_OF["logistic"], tuple(classes[k] for k in learned.classes), learned.coef, learned.intercept
+            )
+        for kind, reading in others.get(answer.name, {}).items():
+            probes[f"{answer.name}/{kind}"] = FrozenProbe(
+                kind, tuple(classes[k] for k in reading.classes), reading.coef, reading.intercept
+            )
+    return Part({**scores, "columns": columns}, *save_probes(probes))
+
+
+def _plain(answer: Answer, others: Mapping[str, Reading]) -> dict[str, Any]:
+    learned, code, groups = answer.learned, answer.code, answer.groups
+    return {
+        "undefined_because": answer.undefined_because,
+        "n_fit": answer.n_fit,
+        "n": len(groups),
+        "n_groups": len(np.unique(groups)),
+        "read": None if answer.right is None else _share(answer.right, groups),
+        "others": {kind: _share(reading.right, groups) for kind, reading in others.items()},
+        "log_loss": answer.log_loss,
+        "auroc": answer.auroc,
+        "n_unseen": answer.n_unseen,
+        "majority": answer.majority,
+        "shuffles": None if answer.shuffles is None else answer.shuffles.tolist(),
+        "control_task": answer.control_task,
+        "code": None if code is None else [code.bits, code.uniform_bits],
+        "curve": [{"n_fit": point.n_fit, **_share(point.right, groups)} for point in answer.curve],
+        "reliability": [[b.low, b.high, b.confidence, b.n_right, b.n] for b in answer.reliability],
+        "confusions": [list(confusion) for confusion in answer.confusions],
+        "learned": None if learned is None else {
+            "C": learned.C, "n_iter": learned.n_iter, "converged": learned.converged,
+            "objective": learned.objective, "gradient": learned.gradient, "sharpness": answer.sharpness,
+            "penalty": answer.penalty,
+        },
+    }  # fmt: skip
+
+
+def _share(right: NDArray[np.bool_], groups: NDArray[np.intp]) -> dict[str, Any]:
+    interval = share_by_group(right, groups)
+    return {"accuracy": float(right.mean()), "interval": [interval.low, interval.high]}
