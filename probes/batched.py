@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from probes.logistic_curvature import cheapest_path, prepare
 from probes.logistic_descent import Ends, minimise
 from probes.logistic_labels import Labels
 from probes.logistic_rows import Precision, SharedRows, share_rows
-from probes.logistic_start import Start, discriminants
+from probes.logistic_start import null_weights, towards_discriminants
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -105,11 +106,13 @@ def fit_logistic(
         for places in labels.groups(max(1, min(block, BLOCK_BYTES // (BYTES_A_LABEL * rows.n))), ridges if path == "sampled" else None):
             solve = solver_of(float(np.exp(np.log(ridges[places]).mean())))
             part = labels.block(rows, places, penalties)
-            if start is None:
-                begin = discriminants(part, None if path == "plain" else solve)
+            first = None
+            if start is not None:
+                weights = _warm(start, rows, labels, places)
             else:
-                begin = Start(_warm(start, rows, labels, places))
-            found.add(places, minimise(part, begin, solve, tol=tol, max_iter=max_iter))
+                weights = null_weights(part)
+                first = None if path == "plain" else partial(towards_discriminants, part, solve)
+            found.add(places, minimise(part, weights, solve, first, tol=tol, max_iter=max_iter))
     return found.freeze()
 
 

@@ -32,6 +32,9 @@ ROWS_A_FEATURE = 4
 JITTER = 1e-3
 """Added to the diagonal of a sampled Gram whose features have variance 1."""
 
+MISSED = 0.5
+"""Of a feature's variance: what sampled rows may miss before it is added to the diagonal of their Gram."""
+
 
 def cheapest_path(n: int, d: int, columns: int) -> Path:
     """The path that takes the least time for so many columns over rows [n, d].
@@ -90,7 +93,9 @@ def _eigenbasis(rows: SharedRows) -> Solve:
 
 def _cholesky(gram: Tensor, units: Tensor, ridge: float) -> Solve:
     """Factor of Gram + ridge, solved in units of the deviations; `lam / a` is taken to be `ridge`."""
-    diagonal = ridge / units.double().square() + JITTER
+    missed = 1 - gram.diagonal()  # of each feature's variance: the sampled rows may not hold those far out
+    missed = torch.where(missed > MISSED, missed, torch.zeros_like(missed))
+    diagonal = ridge / units.double().square() + missed + JITTER
     factor = torch.linalg.cholesky(gram + torch.diag(diagonal)).to(units.dtype)
     per_feature = units[:, None, None]
 
@@ -131,7 +136,7 @@ class Hessian:
         vectors = None if self.vectors is None else self.vectors[kept]
         return Hessian(self.values[:, kept], vectors, self.penalties[kept])
 
-    def solve(self, q: Tensor, solve: Solve) -> Tensor:
+    def solve(self, solve: Solve, q: Tensor) -> Tensor:
         """Newton's direction for gradients q [r + 1, c, F], intercept last and not penalised."""
         if self.vectors is not None:
             q = (q.permute(2, 0, 1) @ self.vectors).permute(1, 2, 0).contiguous()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,10 +12,13 @@ from torch import Tensor
 from probes.logistic_curvature import Hessian, Solve
 from probes.logistic_loss import Block, Slope
 from probes.logistic_memory import Memory, dot
-from probes.logistic_start import Start
+from probes.logistic_start import centred
 
-TRIES = 6
-"""Shorter steps tried before a fit forgets its memory; one that has none left to forget is given up."""
+First = Callable[[Tensor], Tensor]
+"""Gradient to step, both [r + 1, c, F]."""
+
+TRIES = 10
+"""Shorter steps tried before a fit forgets its memory; one that has had none to forget twice is given up."""
 
 OVERSHOT = 0.9
 """A step is too long where the loss rises at its end by more than this much of how it fell at its start."""
@@ -63,12 +68,14 @@ class _Descent:
     best: Tensor
     """Least gradient yet, [F]."""
     idle: Tensor
-    """Iterations since then, [F]."""
+    """Iterations that brought neither a lower gradient nor a lower objective, [F]."""
+    lower: Tensor
+    """Whether the last step brought a lower objective, [F]."""
 
     def keep(self, kept: Tensor) -> _Descent:
         return _Descent(
             self.block.keep(kept), self.places[kept], self.W[..., kept], self.at.keep(kept), self.hessian.keep(kept),
-            self.best[kept], self.idle[kept],
+            self.best[kept], self.idle[kept], self.lower[kept],
         )  # fmt: skip
 
 
@@ -82,29 +89,39 @@ def remaining(gradient: Tensor, block: Block) -> Tensor:
     return (torch.maximum(slopes, gradient[-1].abs()) / (4 * block.null_curvature)).amax(0)
 
 
-def minimise(block: Block, start: Start, solve: Solve, *, tol: float, max_iter: int) -> Ends:
-    """Descend in low precision where the rows have it, then in full."""
+def minimise(block: Block, start: Tensor, solve: Solve, first: First | None, *, tol: float, max_iter: int) -> Ends:
+    """Descend in low precision where the rows have it, then in full.
+
+    Args:
+        block: F fits.
+        start: weights to begin from, [r + 1, c, F].
+        solve: with the Gram of the rows.
+        first: from the gradient at `start` to the first step; L-BFGS decides where None.
+        tol: bound on `remaining`.
+        max_iter: most iterations of a fit.
+    """
     if block.rows.low is None:
-        return descend(block, start, solve, tol=tol, max_iter=max_iter)
-    near = descend(block, start, solve, tol=LOW_TOLERANCE * tol, max_iter=max_iter, low=True)
+        return _descend(block, start, solve, first, tol=tol, max_iter=max_iter)
+    near = _descend(block, start, solve, first, tol=LOW_TOLERANCE * tol, max_iter=max_iter, low=True)
     most = max_iter - int(near.n_iter.max())
-    ends = descend(block, Start(near.weights), solve, tol=tol, max_iter=most)
+    ends = _descend(block, centred(near.weights), solve, None, tol=tol, max_iter=most)
     ends.n_iter.add_(near.n_iter)
     return ends
 
 
-def descend(block: Block, start: Start, solve: Solve, *, tol: float, max_iter: int, low: bool = False) -> Ends:
-    """Minimise; fits that are done leave, so that the others go on faster."""
-    ends, memory = Ends.unknown(start.weights), Memory()
-    now = _begin(block, start, memory, low=low)
+def _descend(
+    block: Block, W: Tensor, solve: Solve, first: First | None, *, tol: float, max_iter: int, low: bool = False
+) -> Ends:
+    """Fits that are done leave, so that the others go on faster."""
+    ends, memory = Ends.unknown(W), Memory()
+    now = _begin(block, W, low=low)
     for iteration in range(max_iter + 1):
         left = remaining(now.at.gradient, now.block)
-        idle = torch.where(left < now.best, torch.zeros_like(now.idle), now.idle + 1)
-        done = (left <= tol) | (idle > (PATIENCE_LOW if low else PATIENCE))
+        now.idle.add_(1).masked_fill_((left < now.best) | now.lower, 0)
+        torch.minimum(now.best, left, out=now.best)
+        done = (left <= tol) | (now.idle > (PATIENCE_LOW if low else PATIENCE))
         if iteration == max_iter:
             done = torch.ones_like(done)
-        now.idle.copy_(idle)
-        torch.minimum(now.best, left, out=now.best)
         if _worth_leaving(done):
             _put(ends, now, done, left, tol, iteration)
             kept = (~done).nonzero()[:, 0]
@@ -112,27 +129,29 @@ def descend(block: Block, start: Start, solve: Solve, *, tol: float, max_iter: i
                 break
             now = now.keep(kept)
             memory.keep(kept)
-        now = _step(now, memory, solve, low=low, refresh=iteration & (iteration + 1) == 0)
+        if iteration == 0 and first is not None and len(now.places) == W.shape[2]:
+            direction = first(now.at.gradient)
+        else:
+            direction = memory.direction(now.at.gradient, partial(now.hessian.solve, solve))
+        now = _step(now, direction, memory, low=low, refresh=iteration & (iteration + 1) == 0)
     return ends
 
 
-def _begin(block: Block, start: Start, memory: Memory, *, low: bool) -> _Descent:
-    W, n_fits = _rounded(start.weights, coarse=low), start.weights.shape[2]
+def _begin(block: Block, W: Tensor, *, low: bool) -> _Descent:
+    W = _rounded(W, coarse=low)
     at = block.slope(W, low=low, curvature=True, loss=not low)
-    if start.other is not None and start.other_gradient is not None:
-        memory.push(W - start.other, at.gradient - start.other_gradient)
-    best, places = torch.full_like(at.gradient[0, 0], torch.inf), torch.arange(n_fits, device=W.device)
-    return _Descent(block, places, W, at, _hessian(block, at), best, torch.zeros_like(places))
+    places = torch.arange(W.shape[2], device=W.device)
+    best = torch.full_like(at.gradient[0, 0], torch.inf)
+    return _Descent(block, places, W, at, _hessian(block, at), best, torch.zeros_like(places), places < 0)
 
 
-def _step(now: _Descent, memory: Memory, solve: Solve, *, low: bool, refresh: bool) -> _Descent:
-    direction = memory.direction(now.at.gradient, lambda q: now.hessian.solve(q, solve))
+def _step(now: _Descent, direction: Tensor, memory: Memory, *, low: bool, refresh: bool) -> _Descent:
     W, there, failed = _search(now, direction, low=low, curvature=refresh)
     given_up = failed & memory.forget(failed)
     memory.push(W - now.W, there.gradient - now.at.gradient)
     return _Descent(
         now.block, now.places, W, there, _hessian(now.block, there) if refresh else now.hessian,
-        now.best, now.idle + PATIENCE * given_up,
+        now.best, now.idle + PATIENCE // 2 * given_up, _changed(now, W, there, higher=False),
     )  # fmt: skip
 
 
@@ -147,7 +166,8 @@ def _search(now: _Descent, direction: Tensor, *, low: bool, curvature: bool) -> 
     there = now.block.slope(W, low=low, curvature=curvature, loss=not low)
     rises = dot(there.gradient, direction)
     for attempt in range(TRIES):
-        too_long = (~(rises <= OVERSHOT * falls)).nonzero()[:, 0]  # also where it is not a number
+        good = (rises <= OVERSHOT * falls) & ~_changed(now, W, there, higher=True)
+        too_long = (~good).nonzero()[:, 0]  # also where it is not a number
         if not len(too_long):
             break
         falling, rising = falls[too_long], rises[too_long]
@@ -161,6 +181,21 @@ def _search(now: _Descent, direction: Tensor, *, low: bool, curvature: bool) -> 
     return W, there, lengths == 0
 
 
+def _changed(now: _Descent, W: Tensor, there: Slope, *, higher: bool) -> Tensor:
+    """Whether the objective is higher (or lower) than it was by more than rounding, [F]; nowhere without losses."""
+    before, after = _objective(now.block, now.W, now.at), _objective(now.block, W, there)
+    if before is None or after is None:
+        return torch.zeros_like(now.lower)
+    rounding = 10 * torch.finfo(W.dtype).eps
+    return ~(after <= before * (1 + rounding)) if higher else after < before * (1 - rounding)
+
+
+def _objective(block: Block, W: Tensor, at: Slope) -> Tensor | None:
+    if at.loss is None:
+        return None
+    return at.loss + 0.5 * block.penalties.double() * dot(W[:-1].double(), W[:-1].double())
+
+
 def _coarse(gradients: Tensor) -> bool:
     """Whether the fits are so far off that weights rounded to bfloat16, which are cheaper to multiply, serve."""
     return bool(gradients.median() > COARSE)
@@ -171,14 +206,14 @@ def _rounded(W: Tensor, *, coarse: bool) -> Tensor:
 
 
 def _put(ends: Ends, now: _Descent, done: Tensor, left: Tensor, tol: float, iteration: int) -> None:
-    places, W = now.places[done], now.W[..., done]
-    ends.weights[..., places] = W
+    places = now.places[done]
+    ends.weights[..., places] = now.W[..., done]
     ends.converged[places] = left[done] <= tol
     ends.n_iter[places] = iteration
     ends.gradient[places] = left[done].double()
-    if now.at.loss is not None:
-        squares = dot(W[:-1].double(), W[:-1].double())
-        ends.objective[places] = now.at.loss[done] + 0.5 * now.block.penalties[done].double() * squares
+    objective = _objective(now.block, now.W, now.at)
+    if objective is not None:
+        ends.objective[places] = objective[done]
 
 
 def _worth_leaving(done: Tensor) -> bool:
