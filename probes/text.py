@@ -150,7 +150,9 @@ class TextProbeBuilder:
 
     def _folds(self, rows: TextRows) -> Ints:
         """Two halves by two hashes: four folds, each group in one of them, whatever else comes."""
-        first, second = (held_out_by_hash(rows.groups.tolist(), 0.5, seed=2 * self.seed + bit) for bit in (0, 1))
+        # Named otherwise than the groups, whose own hashes may have decided that these rows are fit rows.
+        halves = [[f"{half} half of {group}" for group in rows.groups] for half in ("one", "other")]
+        first, second = (held_out_by_hash(names, 0.5, seed=self.seed) for names in halves)
         folds: Ints = first + 2 * second.astype(np.intp)
         return folds
 
@@ -161,11 +163,12 @@ class TextProbeBuilder:
         self._kept = (rows if self._kept is None else self._kept.followed_by(rows)).where(order)
         self._draws = draws[order]
 
-    def freeze(self, unembedding: Any) -> TextProbe:
+    def freeze(self, unembedding: Any, whitener: Floats | None = None) -> TextProbe:
         """The probe of all rows so far.
 
         Args:
             unembedding: rows of all tokens, [V, d_u]: an array, or anything whose slices become one.
+            whitener: `whitener_of(unembedding)`, where many probes share it.
 
         Raises:
             ProbeDataError: no rows, or a token that is not in the vocabulary.
@@ -175,7 +178,7 @@ class TextProbeBuilder:
         parts, scored = [self._parts[fold] for fold in sorted(self._parts)], self._kept.where(np.s_[:N_SCORED])
         folds = self._folds(scored)
         held = [(scored.where(folds == fold)) for fold in sorted(self._parts)]
-        whitener, sums = whitener_of(unembedding), together(parts)
+        whitener, sums = whitener_of(unembedding) if whitener is None else whitener, together(parts)
         settings = [
             choose_settings(
                 parts,
@@ -207,12 +210,12 @@ def fit_spaces(
     return tuple(spaces)
 
 
-def fit_text_probe(rows: TextRows, unembedding: Any, *, seed: int = 0) -> TextProbe:
-    """The probe of rows that are all at hand.
+def fit_text_probe(rows: TextRows, unembedding: Any, *, whitener: Floats | None = None, seed: int = 0) -> TextProbe:
+    """The probe of rows that are all at hand; see `TextProbeBuilder`.
 
     Raises:
         ProbeDataError: no rows, or a token that is not in the vocabulary.
     """
     builder = TextProbeBuilder(rows.n_offsets, seed=seed)
     builder.add(rows)
-    return builder.freeze(unembedding)
+    return builder.freeze(unembedding, whitener)

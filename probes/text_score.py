@@ -75,7 +75,14 @@ def padded(tokens: Ints, width: int) -> Ints:
 
 
 def score_texts(
-    probe: TextProbe, fit: TextRows, held: TextRows, unembedding: Any, *, n_shuffles: int = 20, seed: int = 0
+    probe: TextProbe,
+    fit: TextRows,
+    held: TextRows,
+    unembedding: Any,
+    *,
+    whitener: Floats | None = None,
+    n_shuffles: int = 20,
+    seed: int = 0,
 ) -> TextScore:
     """Score a probe on rows whose groups it has not seen.
 
@@ -87,6 +94,7 @@ def score_texts(
         fit: the fit rows.
         held: held-out rows; their texts may be longer than those of the fit rows.
         unembedding: [V, d_u].
+        whitener: `whitener_of(unembedding)`, where many probes share it.
         n_shuffles: refits.
         seed: of the permutations and of the bootstrap.
 
@@ -106,9 +114,9 @@ def score_texts(
     reading = probe.read(held.thoughts, unembedding, TOP)
     hits = hits_of(reading, held.tokens)
     refits, asked = shuffles_of(target, truth, fit.groups, held.groups, n_shuffles, seed)
-    read, written = _refitted(
-        probe, fit, held, unembedding, [texts[codes][:, : probe.n_offsets] for codes in refits[1:]]
-    )
+    white = whitener_of(unembedding) if whitener is None else whitener
+    other_texts = [texts[codes][:, : probe.n_offsets] for codes in refits[1:]]
+    read, written = _refitted(probe, fit, held, unembedding, white, other_texts)
     shuffled = [hits_of(found, texts[codes]) for found, codes in zip(read, asked[1:], strict=True)]
     n_exact = np.array([one.exact.sum() for one in shuffled])
     variance = _Variance.of(held, probe.writer.mean, seed)
@@ -135,11 +143,11 @@ def text_codes(fit: TextRows, held: TextRows) -> tuple[Ints, Ints, Ints]:
 
 
 def _refitted(
-    probe: TextProbe, fit: TextRows, held: TextRows, unembedding: Any, shuffles: list[Ints]
+    probe: TextProbe, fit: TextRows, held: TextRows, unembedding: Any, whitener: Floats, shuffles: list[Ints]
 ) -> tuple[list[TextReading], list[Floats]]:
     """What refits on other texts of the fit rows read from the held-out rows, and what the first of them write."""
     thoughts = np.asarray(fit.thoughts, dtype=np.float64)
-    gram, whitener = thoughts.T @ thoughts, whitener_of(unembedding)
+    gram = thoughts.T @ thoughts
     solvers: dict[float, Solve] = {}
     found, written = [], []
     for place, tokens in enumerate(shuffles):

@@ -233,6 +233,11 @@ class LayerMemoryReasoner(MemoryReasoner):
         last = vectors.reshape(len(vectors), self.backbone.n_layers, self.backbone.d_model)[:, -1]
         return self.backbone.unembed(last, normed=self.reads_normed(site))
 
+    def unembedding(self) -> Float[Tensor, "d_vocab d_model"]:
+        """Rows of the model's head."""
+        rows: Tensor = self.backbone.model.get_output_embeddings().weight
+        return rows.detach()
+
     @torch.no_grad()
     def lens_logits(self, problem: Problem) -> Float[Tensor, " d_vocab"]:
         """The lens on the last slot of the first episode."""

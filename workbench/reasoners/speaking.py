@@ -175,6 +175,26 @@ class LanguageReasoner(Reasoner):
         """Id of the token that says this text."""
         return self.coder.single_token(text)
 
+    def tokens_of(self, text: str) -> tuple[int, ...] | None:
+        """Ids of the tokens that say this text within a sentence; None where the tokenizer does not know all of it."""
+        return self.coder.word_ids(text)
+
+    @torch.no_grad()
+    def unembedding(self) -> Float[Tensor, "d_vocab d_head"]:
+        """Rows of the model's head: what each token is compared with (a bias and soft caps left aside).
+
+        Read off the lens, unit vector by unit vector, so that every family has it; a family none of whose sites is
+        normed overrides this.
+
+        Raises:
+            ConfigError: no site holds normed vectors.
+        """
+        site = next((site for site in self.sites.values() if site.normed and site.axes == ("d_model",)), None)
+        if site is None:
+            raise ConfigError("no site of this reasoner holds vectors that the head reads as they are", field="sites")
+        unit = torch.eye(site.size, device=self.device, dtype=self.dtype)
+        return (self.unembed(unit, site.name) - self.unembed(torch.zeros_like(unit[:1]), site.name)).T
+
     def random_prompt(self, n_tokens: int, seed: int) -> str:
         """Text of about so many random tokens."""
         return self.coder.random_text(n_tokens, seed)

@@ -48,6 +48,15 @@ class TextCoder:
                 return ids[0]
         return None
 
+    def word_ids(self, text: str) -> tuple[int, ...] | None:
+        """Ids that say this text within a sentence: after a space, or without one where that takes fewer tokens.
+
+        None where the tokenizer does not know all of it, or makes no token of it.
+        """
+        ways = [tuple(self.token_ids(f" {text}")), tuple(self.token_ids(text))]
+        known = [ids for ids in ways if ids and self.tokenizer.unk_token_id not in ids]
+        return min(known, key=len, default=None)
+
     def random_text(self, n_tokens: int, seed: int) -> str:
         """Text of random tokens that are not special."""
         special = set(self.tokenizer.all_special_ids)
