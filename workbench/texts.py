@@ -24,7 +24,7 @@ from workbench.tuned_lens import LensRows, TunedLens, tune
 
 MAX_TOKENS = 16
 """Tokens of the longest text; longer ones are left out."""
-N_SHUFFLES = 20
+N_SHUFFLES = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,16 +172,15 @@ def fit_text(
         InsufficientData: fewer than two texts to tell apart, or nothing to be scored on.
         ConfigError: the reasoner has no tokenizer and no head.
     """
-    kept_fit, ids_fit = _tokenized(_speaking(reasoner), thoughts_fit, texts_fit)
-    kept_held, ids_held = _tokenized(_speaking(reasoner), thoughts_held, texts_held)
-    if len(set(ids_fit)) < 2 or not ids_held:
+    kept_fit, fit = _rows(_speaking(reasoner), thoughts_fit, texts_fit, groups_fit)
+    kept_held, held = _rows(_speaking(reasoner), thoughts_held, texts_held, groups_held)
+    n_texts = 0 if fit is None else len(np.unique(fit.tokens, axis=0))
+    if fit is None or held is None or n_texts < 2:
         raise InsufficientData(
             "a text probe needs at least two texts to tell apart, and held-out problems to be scored on",
             field=f"thoughts[{step}]",
-            found=f"{len(set(ids_fit))} texts in {len(ids_fit)} fit rows, {len(ids_held)} rows held out",
+            found=f"{n_texts} texts in {len(kept_fit)} fit rows, {len(kept_held)} rows held out",
         )
-    fit = _rows(thoughts_fit[kept_fit], ids_fit, np.array(groups_fit)[kept_fit])
-    held = _rows(thoughts_held[kept_held], ids_held, np.array(groups_held)[kept_held])
     shared = vocabulary_of(reasoner) if vocabulary is None else vocabulary
     rows, white = shared.unembedding, shared.whitener
     try:
@@ -189,32 +188,19 @@ def fit_text(
         score = score_texts(probe, fit, held, rows, whitener=white, n_shuffles=n_shuffles, seed=seed)
     except ProbeDataError as error:
         raise InsufficientData(str(error), field=f"thoughts[{step}]") from error
-    tuned, first = None, held.tokens[:, 0]
+    tuned = None
     if ends is not None:
-        tuned = tune(
-            reasoner,
-            LensRows(fit.thoughts, ends.fit[kept_fit], tuple(fit.groups.tolist())),
-            LensRows(held.thoughts, ends.held[kept_held], tuple(held.groups.tolist())),
-            site=site, final_site=ends.site, seed=seed,
-        )  # fmt: skip
-    translated = None if tuned is None else tuned.translator.translate(held.thoughts).astype(np.float32)
-    return TextFit(
-        site=site,
-        step=step,
-        probe=probe,
-        score=score,
-        logit_lens=_lens_score(reasoner, held.thoughts, site, first, held.groups),
-        tuned_lens=None if translated is None else _lens_score(reasoner, translated, site, first, held.groups),
-        tuned=tuned,
-        n_fit=len(fit),
-        n_left_out=len(texts_fit) + len(texts_held) - len(fit) - len(held),
-    )
+        ends = Ends(ends.site, ends.fit[kept_fit], ends.held[kept_held])
+        tuned = _tuned(reasoner, fit, held, ends, site, seed)
+    n_left_out = len(texts_fit) + len(texts_held) - len(fit) - len(held)
+    lenses = _lens_scores(reasoner, held, site, tuned)
+    return TextFit(site, step, probe, score, *lenses, tuned, len(fit), n_left_out)
 
 
-def _tokenized(
-    reasoner: LanguageReasoner, thoughts: NDArray[Any], texts: Sequence[str | None]
-) -> tuple[NDArray[np.intp], list[tuple[int, ...]]]:
-    """Rows that have a finite vector and a text of known tokens, and those tokens."""
+def _rows(
+    reasoner: LanguageReasoner, thoughts: NDArray[Any], texts: Sequence[str | None], groups: Sequence[str]
+) -> tuple[NDArray[np.intp], TextRows | None]:
+    """Which rows have a finite vector and a text of known tokens, and these rows; None where there are none."""
     ids_of = {text: reasoner.tokens_of(text) for text in set(texts) if text is not None}
     finite = np.isfinite(thoughts).all(axis=1)
     kept, ids = [], []
@@ -223,23 +209,36 @@ def _tokenized(
         if found is not None and len(found) <= MAX_TOKENS and finite[row]:
             kept.append(row)
             ids.append(found)
-    return np.array(kept, dtype=np.intp), ids
-
-
-def _rows(thoughts: NDArray[Any], ids: Sequence[tuple[int, ...]], groups: NDArray[Any]) -> TextRows:
+    if not kept:
+        return np.empty(0, dtype=np.intp), None
     width = max(map(len, ids))
-    return TextRows(thoughts, np.array([[*text, *[END] * (width - len(text))] for text in ids]), groups)
+    tokens = np.array([[*text, *[END] * (width - len(text))] for text in ids], dtype=np.intp)
+    return np.array(kept, dtype=np.intp), TextRows(thoughts[kept], tokens, np.array(groups)[kept])
 
 
-def _lens_score(
-    reasoner: Reasoner, vectors: NDArray[Any], site: str, tokens: NDArray[np.intp], groups: NDArray[Any]
-) -> Score | None:
-    """How often a lens names the first token; the control is the chance that it names that of another row."""
-    where = reasoner.sites[site]
-    if where.normed is None or where.size != vectors.shape[1]:
-        return None
-    read = likeliest_tokens(reasoner, vectors, site=site, k=1)[0][:, 0]
-    right, seen = read == tokens, max(int(read.max()), int(tokens.max())) + 1
-    chance = np.bincount(read, minlength=seen) @ np.bincount(tokens, minlength=seen) / len(tokens) ** 2
-    n_groups = len(set(groups.tolist()))
-    return Score(float(right.mean()), float(chance), share_by_group(right, groups), len(right), n_groups)
+def _tuned(reasoner: Reasoner, fit: TextRows, held: TextRows, ends: Ends, site: str, seed: int) -> TunedLens:
+    rows = [
+        LensRows(part.thoughts, final, tuple(part.groups.tolist()))
+        for part, final in ((fit, ends.fit), (held, ends.held))
+    ]
+    return tune(reasoner, *rows, site=site, final_site=ends.site, seed=seed)
+
+
+def _lens_scores(
+    reasoner: Reasoner, held: TextRows, site: str, tuned: TunedLens | None
+) -> tuple[Score | None, Score | None]:
+    """How often the logit lens and the tuned lens name the first token."""
+    where, first = reasoner.sites[site], held.tokens[:, 0]
+    if where.normed is None or where.size != held.thoughts.shape[1]:
+        return None, None
+
+    def score(vectors: NDArray[Any]) -> Score:
+        """The control is the chance that a lens names the first token of another row."""
+        read = likeliest_tokens(reasoner, vectors, site=site, k=1)[0][:, 0]
+        right, most = read == first, max(int(read.max()), int(first.max())) + 1
+        chance = np.bincount(read, minlength=most) @ np.bincount(first, minlength=most) / len(first) ** 2
+        n_groups = len(set(held.groups.tolist()))
+        return Score(float(right.mean()), float(chance), share_by_group(right, held.groups), len(right), n_groups)
+
+    translated = None if tuned is None else tuned.translator.translate(held.thoughts).astype(np.float32)
+    return score(held.thoughts), None if translated is None else score(translated)
