@@ -152,15 +152,15 @@ def fit_translator(
     Raises:
         ProbeDataError: no rows, or vectors that are not finite.
     """
-    mean, scale, n = _moments(blocks())
+    mean, scale, n_batches = _moments(blocks(), batch)
     identity = Translator.identity(len(mean))
     start = measure(identity, head, final_head, choosing()).kl
     if not len(start):
         raise ProbeDataError("a translator needs rows on which it is chosen; found none")
     if start.max() < CLOSE_ENOUGH:
         return identity
-    n_epochs = max(MIN_EPOCHS, math.ceil(n_steps * batch / n))
-    training = _Training(head, final_head, mean, scale, n_epochs * math.ceil(n / batch), learning_rate)
+    n_epochs = max(MIN_EPOCHS, math.ceil(n_steps / n_batches))
+    training = _Training(head, final_head, mean, scale, n_epochs * n_batches, learning_rate)
     generator, best, best_kl = np.random.default_rng(seed), identity, start
     for epoch in range(n_epochs):
         for vectors, final in _batches(blocks(), batch, generator):
@@ -208,9 +208,9 @@ class _Training:
         return Translator(change, self.scale * shift, self.mean)
 
 
-def _moments(blocks: Iterable[Block]) -> tuple[Floats, float, int]:
-    """Mean [d], deviation of all numbers about it, and rows."""
-    n, total, squares = 0, np.zeros(0), 0.0
+def _moments(blocks: Iterable[Block], batch: int) -> tuple[Floats, float, int]:
+    """Mean [d], deviation of all numbers about it, and batches of one pass."""
+    n, n_batches, total, squares = 0, 0, np.zeros(0), 0.0
     for vectors, _ in blocks:
         rows = np.asarray(vectors, dtype=np.float64)
         if not np.isfinite(rows).all():
@@ -218,11 +218,12 @@ def _moments(blocks: Iterable[Block]) -> tuple[Floats, float, int]:
         total = rows.sum(axis=0) + (total if n else 0.0)
         squares += float(np.square(rows).sum())
         n += len(rows)
+        n_batches += math.ceil(len(rows) / batch)
     if not n:
         raise ProbeDataError("a translator needs rows to learn from; found none")
     mean = total / n
     spread = squares / n - float(np.square(mean).sum())
-    return mean, float(np.sqrt(max(spread, 0.0) / len(mean))) or 1.0, n
+    return mean, float(np.sqrt(max(spread, 0.0) / len(mean))) or 1.0, n_batches
 
 
 def _batches(blocks: Iterable[Block], batch: int, generator: np.random.Generator) -> Iterator[Block]:

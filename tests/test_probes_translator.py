@@ -66,15 +66,13 @@ def test_what_the_model_ends_with_stays_as_it_is():
     assert fit_translator(head, head, lambda: [(rows, rows)], lambda: [(rows[:50], rows[:50])]).is_identity
 
 
-def test_never_worse_than_the_logit_lens():
-    """Few rows around an identity that cannot be bettered."""
-    kept = 0
-    for seed in range(8):
-        fit, chosen, held = (planted(3 * seed + k, n, noise=0.15, turned=False) for k, n in enumerate((48, 16, 400)))
+@pytest.mark.parametrize("n_fit", [24, 48])
+def test_never_worse_than_the_logit_lens(n_fit):
+    """Few rows around an identity that cannot be bettered; chosen without doubt, some would be twice as far off."""
+    for seed in range(12):
+        fit, chosen, held = (planted(3 * seed + k, n, noise=0.1, turned=False) for k, n in enumerate((n_fit, 8, 300)))
         tuned = fit_translator(head, head, lambda fit=fit: [fit], lambda chosen=chosen: [chosen], n_steps=100)
-        kept += tuned.is_identity
         assert both(tuned, held)[0] <= 1.02 * both(Translator.identity(D), held)[0]
-    assert kept >= 6
 
 
 def test_equal_seeds_give_equal_bytes_and_blocks_are_seen_one_at_a_time():

@@ -7,7 +7,7 @@ was made of something else, on what it was made of. Where that is the vector its
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from probes.metrics import Score
 from probes.splits import held_out_by_hash
 from probes.translator import Blocks, Closeness, Head, Translator, fit_translator, measure, mismatched
 from workbench.errors import ConfigError, InsufficientData
+from workbench.lens_rows import FinalPlace, gathered, pairs
 from workbench.lenses import refuse_unreadable
 from workbench.reasoners.base import Reasoner
 from workbench.reasoners.feedback import SOURCE
@@ -29,15 +30,6 @@ from workbench.store import RunStore
 
 CHOOSING_SHARE = 0.2
 """Share of the fit groups that a translator is not trained on, but chosen by."""
-
-
-@dataclass(frozen=True, slots=True)
-class FinalPlace:
-    """Where a store has what a step ends with."""
-
-    site: str
-    last: bool
-    """At the last step of each example; else at the same step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,7 +172,7 @@ def tune_on_store(
     visit: int = 0,
     seed: int = 0,
 ) -> TunedLens:
-    """A tuned lens of one site and step, shard by shard: memory is bounded by one shard.
+    """A tuned lens of one site and step, shard by shard: memory is bounded by one shard and two blocks of rows.
 
     Args:
         store: with the site, and what the model ends with.
@@ -203,7 +195,7 @@ def tune_on_store(
     chosen = _for_choosing([groups[i] for i in fit], seed)
 
     def some(which: NDArray[Any]) -> Blocks:
-        return lambda: ((v, f) for v, f, _ in pairs(store, site, step, visit, place, which))
+        return gathered(lambda: ((v, f) for v, f, _ in pairs(store, site, step, visit, place, which)))
 
     scored = np.array(held, dtype=np.intp)
     order = [int(i) for _, _, found in pairs(store, site, step, visit, place, scored) for i in found]
@@ -213,27 +205,6 @@ def tune_on_store(
         [int((~chosen).sum()), int(chosen.sum()), len(order)], seed,
     )  # fmt: skip
     return _scored(closeness, site, place.site, [groups[i] for i in order], len(examples), seed)
-
-
-def pairs(
-    store: RunStore, site: str, step: int, visit: int, place: FinalPlace, examples: NDArray[Any]
-) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-    """Vectors, final rows and their examples, shard by shard; rows that are not finite are left out."""
-    names = sorted(store.sites)
-    for shard in store.manifest.shards:
-        tables = store.read_shard(shard)
-        mine, ends = tables[names.index(site)], tables[names.index(place.site)]
-        at = (mine.address[:, 1] == step) & (mine.address[:, 2] == visit) & np.isin(mine.address[:, 0], examples)
-        row_of: dict[int, int] = {}
-        for row, (example, its_step, its_visit) in enumerate(ends.address[:, :3].tolist()):
-            if place.last or (its_step == step and its_visit == visit):
-                row_of[example] = row  # rows are in the order of their steps: the last one stays
-        rows = [row for row in np.flatnonzero(at).tolist() if int(mine.address[row, 0]) in row_of]
-        found = mine.address[rows, 0]
-        vectors, final = mine.vectors[rows], ends.vectors[[row_of[int(example)] for example in found]]
-        good = np.isfinite(vectors).all(axis=1) & np.isfinite(final).all(axis=1)
-        if good.any():
-            yield vectors[good], final[good], found[good]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
