@@ -109,7 +109,7 @@ def _shared_lda(
     index = np.stack(list(rows.values()))
     counts = moments.counts[index]
     means = moments.sums[index] / counts[:, :, None]
-    turned = (means.reshape(-1, moments.d) @ vectors).reshape(means.shape)
+    turned = _turned(means, counts, vectors)
     share = counts / moments.n
     between = (share[:, :, None] * np.square(turned)).sum((1, 2))
     mean_variance = np.maximum(values.sum() - between, 0) / moments.d
@@ -119,17 +119,26 @@ def _shared_lda(
     share *= 1 - shrinkage
     overlap = np.matmul(scaled, turned.transpose(0, 2, 1))
     root = np.sqrt(share)
-    left = np.eye(index.shape[1]) - root[:, :, None] * overlap * root[:, None, :]
-    precise = np.isfinite(left).all((1, 2))
-    precise[precise] = np.linalg.eigvalsh(left[precise])[:, 0] > LEAST_WITHIN
-    scaled *= root[:, :, None]
-    coefs = np.matmul(np.linalg.inv(left[precise]), scaled[precise]) / root[precise][:, :, None]
-    coefs = (coefs.reshape(-1, moments.d) @ vectors.T).reshape(coefs.shape)
+    one = np.eye(index.shape[1])
+    within = one - root[:, :, None] * overlap * root[:, None, :]
+    precise = np.isfinite(within).all((1, 2))
+    precise[precise] = np.linalg.eigvalsh(within[precise])[:, 0] > LEAST_WITHIN
+    inverse = np.linalg.inv(one - (overlap * share[:, None, :])[precise])
+    coefs = _turned(np.matmul(inverse, scaled[precise]), counts[precise], vectors.T)
     labels = [label for label, fine in zip(rows, precise, strict=True) if fine]
     return {
         label: _discriminants(moments, label, rows[label], mean, coef)
         for label, mean, coef in zip(labels, means[precise], coefs, strict=True)
     }
+
+
+def _turned(rows: Floats, counts: Floats, matrix: Floats) -> Floats:
+    """Rows [L, K, d] times a matrix, where those of a label add up to nothing when weighted by its counts [L, K]."""
+    n_labels, n_classes, d = rows.shape
+    turned: Floats = np.empty(rows.shape)
+    turned[:, 1:] = (rows[:, 1:].reshape(-1, d) @ matrix).reshape(n_labels, n_classes - 1, d)
+    turned[:, 0] = -np.einsum("lk,lkd->ld", counts[:, 1:] / counts[:, :1], turned[:, 1:])
+    return turned
 
 
 def _discriminants(moments: Moments, label: int, rows: Ints, means: Floats, coef: Floats) -> Linear:

@@ -176,12 +176,12 @@ def kfold_ridge(parts: Sequence[Moments], penalties: ArrayLike, labels: Sequence
     for part in parts[1:]:
         _plan(part, labels)
     folds = [_regressed(part, label_of, row_of) for part in parts]
-    before = list(accumulate(folds, add))
-    after = list(accumulate(reversed(folds), add))[::-1]
-    errors = _held_out_square(after[1], folds[0], grid) + _held_out_square(before[-2], folds[-1], grid)
+    before = list(accumulate(folds[:-1], add))
+    after = list(accumulate(folds[:0:-1], add))[::-1]
+    errors = _held_out_square(after[0], folds[0], grid) + _held_out_square(before[-1], folds[-1], grid)
     for place in range(1, len(folds) - 1):
-        errors += _held_out_square(before[place - 1] + after[place + 1], folds[place], grid)
-    errors /= before[-1].n
+        errors += _held_out_square(before[place - 1] + after[place], folds[place], grid)
+    errors /= sum(fold.n for fold in folds)
     return errors
 
 
@@ -191,12 +191,19 @@ def _held_out_square(fit: Moments, held: Moments, grid: Floats) -> Floats:
     values = np.maximum(values, 0)
     turned = fit.cross @ vectors
     step, target_step = (held.mean - fit.mean) @ vectors, held.target_mean - fit.target_mean
+    dtype = np.float32 if max(fit.rounding, held.rounding) > ROUNDING["float64"] else np.float64
+    cross = _product(held.cross, vectors, dtype) + held.n * np.multiply.outer(target_step, step)
     scatter = vectors.T @ held.scatter @ vectors + held.n * np.multiply.outer(step, step)
-    cross = held.cross @ vectors + held.n * np.multiply.outer(target_step, step)
     shrunk = 1 / (values + grid[:, None])
     errors: Floats = held.target_square + held.n * target_step**2 - 2 * ((turned * cross) @ shrunk.T).T
-    coarse = max(fit.rounding, held.rounding) > ROUNDING["float64"]
-    return errors + _quadratics(turned, shrunk, scatter, np.float32 if coarse else np.float64)
+    return errors + _quadratics(turned, shrunk, scatter, dtype)
+
+
+def _product(rows: Floats, rotation: Floats, dtype: type) -> Floats:
+    """Rows times a rotation, in units that float32 can hold."""
+    unit = np.abs(rows).max(axis=1, keepdims=True, initial=np.finfo(np.float64).tiny)
+    product: Floats = unit * ((rows / unit).astype(dtype) @ rotation.astype(dtype))
+    return product
 
 
 def _quadratics(turned: Floats, shrunk: Floats, matrix: Floats, dtype: type) -> Floats:

@@ -54,12 +54,13 @@ def test_lda_is_that_of_scikit_learn(n_classes, shrinkage):
     np.testing.assert_array_equal(found.read(X), theirs.predict(X))
 
 
-def test_many_labels_share_one_decomposition_and_get_their_own_probe():
+@pytest.mark.parametrize("shrinkage", [1e-6, 0.001, 1])
+def test_many_labels_share_one_decomposition_and_get_their_own_probe(shrinkage):
     X, codes, sizes = many_labels()
     held = moments(X, codes, sizes)
     assert len(sizes) >= closed_form.SHARED_FROM
-    for label, found in enumerate(lda_all(held)):
-        alone = lda(held, label)
+    for label, found in enumerate(lda_all(held, shrinkage=shrinkage)):
+        alone = lda(held, label, shrinkage=shrinkage)
         np.testing.assert_allclose(found.coef, alone.coef, rtol=1e-8, atol=1e-10)
         np.testing.assert_allclose(found.intercept, alone.intercept, rtol=1e-8)
         np.testing.assert_array_equal(found.classes, np.arange(sizes[label]))

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from probes import byte_products
+from probes.byte_products import Digits
 from probes.errors import ProbeDataError
 from probes.moments import Moments, MomentsBuilder
 
@@ -179,6 +181,40 @@ def test_rows_of_any_kind(given):
     builder.add(kinds[given])
     np.testing.assert_allclose(builder.freeze().scatter, expected.scatter, rtol=1e-12, atol=1e-9)
     np.testing.assert_allclose(builder.freeze().mean, expected.mean, rtol=1e-12)
+
+
+@pytest.mark.parametrize("spread", [0.1, 1e-30, 1e14, "far out"])
+def test_a_thousand_labels_in_bytes_are_as_exact_as_in_float32(spread, monkeypatch):
+    """The products in bytes are forced where this machine would not choose them."""
+    monkeypatch.setattr(byte_products, "bytes_are_faster", lambda: True)
+    rng = np.random.default_rng(9)
+    X = rng.normal(size=(5000, 16)) * (0.1 if spread == "far out" else spread) * 10.0 ** rng.uniform(-3, 3, 16)
+    X[:, 3] = 0
+    if spread == "far out":
+        X[17] *= 1e6
+    X = X.astype(np.float32)
+    codes = rng.integers(-1, 3, size=(300, 5000))
+    found, expected = (MomentsBuilder(16, [3] * 300, precision=name) for name in ("float32", "float64"))
+    for builder in (found, expected):
+        builder.add(X, codes)
+    size = np.sqrt(np.diag(expected.freeze().scatter) / 3)  # of the sum of a class whose rows differ at random
+    assert (np.abs(found.freeze().sums - expected.freeze().sums) <= 3e-6 * size).all()
+    np.testing.assert_array_equal(found.freeze().counts, expected.freeze().counts)
+    centred = X.astype(np.float64) - X.astype(np.float64).mean(axis=0)
+    assert (np.abs(expected.freeze().class_sums[7][2] - centred[codes[7] == 2].sum(axis=0)) <= 1e-9 * size).all()
+
+
+def test_rows_in_digits_are_the_rows(monkeypatch):
+    monkeypatch.setattr(byte_products, "bytes_are_faster", lambda: True)
+    rows = torch.randn(500, 7, generator=torch.Generator().manual_seed(0)) * torch.logspace(-6, 6, 7)
+    rows[:, 3] = rows[:, 3].clamp(-0.999, 0.997)  # near the largest number that the digits write
+    rows[9], rows[:, 5] = -rows[9], 0
+    digits = Digits.of(rows)
+    counts, found = digits.sums(torch.eye(500, dtype=torch.int8))
+    assert (counts == 1).all()
+    assert ((found - rows).abs().amax(0) <= rows.abs().amax(0) * 2.0**-22).all()
+    rows[3, 2] = 1e4 * rows[:, 2].abs().max()
+    assert Digits.of(rows) is None  # the other rows of this column would be left with few digits
 
 
 def test_adding_leaves_the_rows_as_they_were():
