@@ -189,21 +189,14 @@ def _held_out_square(fit: Moments, held: Moments, grid: Floats) -> Floats:
     """Summed squared error on the held-out rows of ridge fitted on the others, [P, targets]."""
     values, vectors = eigh(fit.scatter, check_finite=False)
     values = np.maximum(values, 0)
+    dtype = np.float32 if max(fit.rounding, held.rounding) > ROUNDING["float64"] else np.float64
     turned = fit.cross @ vectors
     step, target_step = (held.mean - fit.mean) @ vectors, held.target_mean - fit.target_mean
-    dtype = np.float32 if max(fit.rounding, held.rounding) > ROUNDING["float64"] else np.float64
-    cross = _product(held.cross, vectors, dtype) + held.n * np.multiply.outer(target_step, step)
+    cross = held.cross @ vectors + held.n * np.multiply.outer(target_step, step)
     scatter = vectors.T @ held.scatter @ vectors + held.n * np.multiply.outer(step, step)
     shrunk = 1 / (values + grid[:, None])
     errors: Floats = held.target_square + held.n * target_step**2 - 2 * ((turned * cross) @ shrunk.T).T
     return errors + _quadratics(turned, shrunk, scatter, dtype)
-
-
-def _product(rows: Floats, rotation: Floats, dtype: type) -> Floats:
-    """Rows times a rotation, in units that float32 can hold."""
-    unit = np.abs(rows).max(axis=1, keepdims=True, initial=np.finfo(np.float64).tiny)
-    product: Floats = unit * ((rows / unit).astype(dtype) @ rotation.astype(dtype))
-    return product
 
 
 def _quadratics(turned: Floats, shrunk: Floats, matrix: Floats, dtype: type) -> Floats:
