@@ -73,3 +73,10 @@ def slow(notes, seconds, task):
     square(notes, task)
     time.sleep(seconds)
     return task
+
+
+def naps(notes, task):
+    number, seconds = task
+    square(notes, number)
+    time.sleep(seconds)
+    return number

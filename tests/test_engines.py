@@ -178,7 +178,7 @@ import sys
 from functools import partial
 from pathlib import Path
 import engine_factory as factory
-from workbench.engines import LocalEngine
+from workbench.engines import open_engine
 from workbench.errors import Interrupted
 from workbench.interrupts import stop_on_signal
 
@@ -186,7 +186,7 @@ if __name__ == "__main__":
     make_worker = partial(factory.make, factory.slow, Path(sys.argv[1]), float(sys.argv[2]))
     with stop_on_signal() as stop:
         try:
-            for place, result in LocalEngine(2).run(make_worker, range(40), stop=stop):
+            for place, result in open_engine(sys.argv[3], workers=2).run(make_worker, range(40), stop=stop):
                 print(place, flush=True)
         except Interrupted:
             print("interrupted", flush=True)
@@ -194,13 +194,13 @@ if __name__ == "__main__":
 
 
 @contextmanager
-def program(folder, seconds, n_begun):
+def program(folder, seconds, n_begun, engine="local"):
     """A program in a session of its own that has begun so many tasks, each of which takes so many seconds."""
     (folder / "program.py").write_text(PROGRAM)
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     started = subprocess.Popen(
-        [sys.executable, folder / "program.py", folder, str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env=environment, start_new_session=True,
+        [sys.executable, folder / "program.py", folder, str(seconds), engine], text=True, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     try:
         assert soon(lambda: len(begun(folder)) >= n_begun)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from workbench.interrupts import StopFlag
 
 OBJECT_STORE_BYTES = 256 << 20
 """Of a Ray that we start: room for some results on their way; what is larger is spilled to the disk."""
+KNOCK_SECONDS = 10
 
 
 @final
@@ -31,7 +33,8 @@ class RayEngine(Engine):
     """Workers on the machines of a cluster; without an address, on a Ray that is started and ended with each run.
 
     A process that is connected to Ray already uses that connection and leaves it open. Every machine needs this
-    package, the same versions, and the model and files under the same paths.
+    package, the same versions, and the model and files under the same paths. One process should keep to one cluster:
+    Ray (2.60) ends the workers of a process that comes back to a cluster after it was connected to another.
     """
 
     workers: int = 1
@@ -163,12 +166,20 @@ def _connect(ray: Any, engine: RayEngine) -> None:
             )  # fmt: skip
             return
         try:
+            _knock(engine.address)
             ray.init(address=engine.address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:  # ConnectionError is an OSError
             raise ConfigError(
                 f"no Ray cluster that fits answers there: {error}", field="address", found=engine.address,
                 hint="Start one with `ray start --head`, with the same versions of Python and Ray as here.",
             ) from error  # fmt: skip
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nobody listens: Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
 
 
 @contextmanager
