@@ -57,17 +57,17 @@ def banner(fit: FitRecord) -> None:
 
 def choices(fit: FitRecord) -> Choice:
     """Label, kind of probe, score and control, kept in the address bar."""
-    titles = {score.title: name for name, score in SCORES.items()}
+    scores = {score.name: field for field, score in SCORES.items()}
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption("Label", width=40)
-        label = choose("Label", labels_of(fit), "label", 190)
+        label = choose("Label", labels_of(fit), "label", 200)
         st.caption("Probe", width=40)
-        probe = choose("Probe", probes_of(fit), "probe", 150)
+        probe = choose("Probe", probes_of(fit), "probe", 140)
         st.caption("Score", width=40)
-        score = titles[choose("Score", list(titles), "score", 280)]
+        score = scores[choose("Score", list(scores), "score", 150)]
         st.caption("Beside", width=48)
-        names = {name: field for field, name in SCORES[score].beside.items()}
-        beside = names[choose("Beside", list(names), "beside", 240)]
+        fields = {name: field for field, name in SCORES[score].beside.items()}
+        beside = fields[choose("Beside", list(fields), "beside", 250)]
     return Choice(label, probe, score, beside)
 
 
@@ -125,7 +125,7 @@ def _facts(cell: CellRecord) -> list[tuple[str, str, str]]:
     for field, name in list(CONTROLS.items())[2:]:
         value = control(cell, field)
         text = "none before step 0" if value is None and cell.step == 0 and field in before else "not run"
-        facts.append((name, text if value is None else share(value), "a control"))
+        facts.append((name, text, "–") if value is None else (name, share(value), _apart(cell, value)))
     selectivity = "not run" if cell.selectivity is None else f"{cell.selectivity:.3f}"
     solver = f"converged: {cell.converged}, {number(cell.n_iter)} iterations, gradient {number(cell.gradient)}"
     return [
@@ -135,6 +135,11 @@ def _facts(cell: CellRecord) -> list[tuple[str, str, str]]:
         ("log loss (nats)", number(cell.log_loss), f"AUROC {share(cell.auroc)}, where chance is 0.5"),
         ("rows learned from", str(cell.n_fit), solver),
     ]
+
+
+def _apart(cell: CellRecord, value: float) -> str:
+    gain = (cell.accuracy or 0.0) - value
+    return f"accuracy is {abs(gain):.3f} {'below' if gain < 0 else 'above'} it"
 
 
 def detail(cell: CellRecord) -> None:
@@ -160,7 +165,7 @@ def detail(cell: CellRecord) -> None:
             st.caption(title)
             st.plotly_chart(draw(cell, theme=theme()), theme=None, key=title, config=PLOT, alt=title)
     facts = pd.DataFrame(_facts(cell), columns=["about this cell", "value", "beside"])
-    st.dataframe(facts, hide_index=True, alt="Numbers of this cell beside their controls")
+    st.dataframe(facts, hide_index=True, height="content", alt="Numbers of this cell beside their controls")
 
 
 def text_chart(fit: FitRecord) -> None:

@@ -9,12 +9,11 @@ from workbench.errors import WorkbenchError
 
 st.set_page_config(page_title="Neuralese Workbench", page_icon=widgets.ICON, layout="wide")
 runs = data.find_runs(data.roots())
-only_fits = bool(runs) and all(data.is_fit(directory) for directory in runs.values())
 page = st.navigation(
     [
-        st.Page("views/overview.py", title="Overview", url_path="overview", default=not only_fits),
+        st.Page("views/overview.py", title="Overview", url_path="overview", default=True),
         st.Page("views/trace.py", title="Trace", url_path="trace"),
-        st.Page("views/probes.py", title="Probes", url_path="probes", default=only_fits),
+        st.Page("views/probes.py", title="Probes", url_path="probes"),
     ],
     position="top",
 )
@@ -22,6 +21,11 @@ widgets.page_style()
 if not runs:
     widgets.empty_state(data.roots())
     st.stop()
+only_fits = all(data.is_fit(directory) for directory in runs.values())
+if only_fits and page.title == "Overview" and "opened" not in st.session_state:
+    # The default page has no address of its own: were it Probes, links to /probes would break.
+    st.session_state["opened"] = True
+    st.switch_page("views/probes.py", query_params=st.query_params.to_dict())
 directory, line = widgets.run_picker(runs)
 is_fit = data.is_fit(directory)
 try:

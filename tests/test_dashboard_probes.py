@@ -69,7 +69,7 @@ def test_label_score_and_control_change_the_grid(folder):
     assert panels(opened()) == [0.9, 0.12]
     assert panels(opened(label="answer")) == [0.6, 0.12]
     assert panels(opened(beside="input only")) == [0.9, 0.31]
-    assert panels(opened(score="code length (bits)")) == [210, 900]
+    assert panels(opened(score="code length")) == [210, 900]
 
 
 def test_buttons_walk_through_the_steps(folder):

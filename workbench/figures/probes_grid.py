@@ -27,6 +27,7 @@ NUMBERS_UP_TO = 12
 class Score:
     """One score of a cell and what may stand beside it."""
 
+    name: str
     title: str
     value: Callable[[CellRecord], float | None]
     beside: dict[str, str]
@@ -35,13 +36,15 @@ class Score:
 
 
 SCORES: dict[ScoreName, Score] = {
-    "accuracy": Score("accuracy", lambda cell: cell.accuracy, CONTROLS),
+    "accuracy": Score("accuracy", "accuracy", lambda cell: cell.accuracy, CONTROLS),
     "selectivity": Score(
+        "selectivity",
         "selectivity (accuracy - control task)",
         lambda cell: cell.selectivity,
         {"control_task": "accuracy on the control task"},
     ),
     "mdl_bits": Score(
+        "code length",
         "code length (bits)",
         lambda cell: cell.mdl_bits,
         {"mdl_uniform_bits": "code length without the vectors (bits)"},
