@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from probes.text_solve import SeenTokens, Solve, solve_space, solver_of
-from probes.text_space import SharedSpace, look_up
+from probes.text_space import SharedSpace, look_up, vocabulary_chunks
 from probes.text_sums import END, TextSums, TokenSums, together
 
 Floats = NDArray[np.float64]
@@ -39,45 +39,63 @@ class Settings:
     """Held-out surprisal of the true token, nats; NaN where nothing could be held out."""
 
 
+Chunk = tuple[Ints, Floats, Floats]
+"""Tokens [m], their rows of the unembedding [m, d_u], and log of how many tokens each stands for, [m]."""
+
+
+def rivals_of(unembedding: Any, needed: Ints, seed: int) -> Chunk:
+    """Tokens that stand for the whole vocabulary: the needed ones for themselves, and a sample of the others."""
+    needed = np.unique(needed)
+    others = np.setdiff1d(np.arange(len(unembedding)), needed, assume_unique=True)
+    few = len(others) <= N_RIVALS
+    drawn = others if few else np.sort(np.random.default_rng(seed).choice(others, N_RIVALS, replace=False))
+    tokens = np.union1d(needed, drawn)
+    weight = np.where(np.isin(tokens, drawn), len(others) / max(len(drawn), 1), 1.0)
+    return tokens, look_up(unembedding, tokens), np.log(weight)
+
+
+def whole_vocabulary(unembedding: Any) -> Iterator[Chunk]:
+    """Every token, block by block."""
+    for start, rows in vocabulary_chunks(unembedding):
+        yield np.arange(start, start + len(rows)), rows, np.zeros(len(rows))
+
+
+def log_losses(
+    space: SharedSpace, scored: Scored, chunks: Iterable[Chunk], sharpnesses: Sequence[float] = SHARPNESSES
+) -> Floats:
+    """Surprisal of each row's token (or `END`) under each sharpness, nats, [sharpness, n]."""
+    places = space.place_thoughts(scored.thoughts)
+    over, factor = scored.tokens == END, torch.tensor(sharpnesses)[:, None]
+    own = np.where(over[:, None], space.end_place, space.place_tokens(scored.rows))
+    # An end that no fit row had is as unlikely as a token that was never seen.
+    prior = np.where(over, np.log1p(space.n_end), space.log_prior(scored.tokens))
+    near = torch.from_numpy((places * own).sum(axis=1) - 0.5 * np.square(own).sum(axis=1)).float()
+    true = factor * near + torch.from_numpy(prior).float()
+    end = torch.from_numpy(places @ space.end_place - 0.5 * np.square(space.end_place).sum()).float()
+    total = factor * end + (float(np.log1p(space.n_end)) if space.n_end else -torch.inf)
+    placed = torch.from_numpy(places).float()
+    for tokens, rows, log_weight in chunks:
+        points = space.place_tokens(rows)
+        near = torch.addmm(
+            torch.from_numpy(-0.5 * np.square(points).sum(axis=1)).float(), placed, torch.from_numpy(points).float().T
+        )
+        bias = torch.from_numpy(space.log_prior(tokens) + log_weight).float()
+        for place, sharpness in enumerate(sharpnesses):
+            total[place] = torch.logaddexp(total[place], (sharpness * near + bias).logsumexp(dim=1))
+    losses: Floats = (total - true).double().numpy()
+    return losses
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Rivals:
-    """Tokens that stand for the whole vocabulary."""
+class Scored:
+    """Held-out rows of one fold, at one offset."""
 
+    thoughts: Floats
+    """[n, d]."""
     tokens: Ints
-    """Rising, [m]."""
+    """[n], `END` where the text is over."""
     rows: Floats
-    """[m, d_u]."""
-    log_weight: Floats
-    """log of how many tokens each stands for, [m]."""
-
-    @classmethod
-    def of(cls, unembedding: Any, needed: Ints, seed: int) -> Rivals:
-        """The tokens that are needed, which stand for themselves, and a sample of the others."""
-        needed = np.unique(needed)
-        others = np.setdiff1d(np.arange(len(unembedding)), needed, assume_unique=True)
-        if len(others) > N_RIVALS:
-            drawn = np.sort(np.random.default_rng(seed).choice(others, N_RIVALS, replace=False))
-        else:
-            drawn = others
-        tokens = np.union1d(needed, drawn)
-        weight = np.where(np.isin(tokens, drawn), len(others) / max(len(drawn), 1), 1.0)
-        return cls(tokens, look_up(unembedding, tokens), np.log(weight))
-
-    def log_losses(self, space: SharedSpace, thoughts: Floats, tokens: Ints) -> Floats:
-        """Surprisal of each row's token (or `END`) under each of `SHARPNESSES`, [sharpness, n]."""
-        points = np.vstack([space.end_place, space.place_tokens(self.rows)])
-        near = torch.from_numpy(space.place_thoughts(thoughts)).float() @ torch.from_numpy(points).float().T
-        near -= torch.from_numpy(0.5 * np.square(points).sum(axis=1)).float()
-        prior = np.append(np.log1p(space.n_end) if space.n_end else -np.inf, space.log_prior(self.tokens))
-        bias = torch.from_numpy(prior + np.append(0.0, self.log_weight)).float()
-        own = torch.from_numpy(np.where(tokens == END, 0, 1 + np.searchsorted(self.tokens, tokens)))[:, None]
-        # An end that no fit row had is as unlikely as a token that was never seen.
-        true = torch.from_numpy(prior.clip(min=0.0)).float()[own]
-        losses = [
-            ((sharpness * near + bias).logsumexp(dim=1, keepdim=True) - sharpness * near.gather(1, own) - true)[:, 0]
-            for sharpness in SHARPNESSES
-        ]
-        return torch.stack(losses).double().numpy()
+    """Of the unembedding, of these tokens, [n, d_u]; anything where the text is over."""
 
 
 def choose_settings(
@@ -91,6 +109,8 @@ def choose_settings(
 ) -> Settings:
     """The settings of one offset whose held-out tokens are least surprising.
 
+    Shrinkage and penalty are chosen among a sample of tokens; how sure the probe may be, among all.
+
     Args:
         parts: sums of each fold.
         kept: per fold, thoughts [n, d] and tokens [n] of rows that are scored; their fold is then not learned from.
@@ -99,46 +119,55 @@ def choose_settings(
         whitener: of the unembedding.
         seed: of the sample of rivals.
     """
-    losses: list[Floats] = []
     needed = np.concatenate([tokens for _, tokens in kept])
-    rivals = Rivals.of(unembedding, needed[needed != END], seed)
+    rivals = rivals_of(unembedding, needed[needed != END], seed)
+    folds, losses = [], []
     for fold, (thoughts, tokens) in enumerate(kept):
         others = [part for place, part in enumerate(parts) if place != fold]
         if len(tokens) and others:
             sums = together(others)
             seen = SeenTokens.of(sums.offsets[offset], unembedding, whitener)
-            losses.append(_grid_losses(sums, offset, seen, thoughts, tokens, rivals))
+            scored = Scored(thoughts, tokens, look_up(unembedding, np.maximum(tokens, 0)))
+            folds.append((sums, seen, scored))
+            losses.append(_grid_losses(sums, offset, seen, scored, rivals))
     if not losses:
         return Settings(SHRINKAGES[3], PENALTIES[1], 1.0, float("nan"))
-    return _most_cautious(np.concatenate(losses, axis=2))
+    chosen = _most_cautious(np.concatenate(losses, axis=2), list(product(SHRINKAGES, PENALTIES)), SHARPNESSES)
+    if len(rivals[0]) == len(unembedding):
+        return chosen
+    around = [chosen.sharpness * 2.0**k for k in range(-4, 2)]
+    losses = []
+    for sums, seen, scored in folds:
+        solve = solver_of(sums.covariance(), chosen.shrinkage)
+        space = solve_space(sums.mean, sums.offsets[offset], seen, solve, chosen.penalty)
+        losses.append(log_losses(space, scored, whole_vocabulary(unembedding), around)[None])
+    return _most_cautious(np.concatenate(losses, axis=2), [(chosen.shrinkage, chosen.penalty)], around)
 
 
-def _grid_losses(
-    sums: TextSums, offset: int, seen: SeenTokens, thoughts: Floats, tokens: Ints, rivals: Rivals
-) -> Floats:
+def _grid_losses(sums: TextSums, offset: int, seen: SeenTokens, scored: Scored, rivals: Chunk) -> Floats:
     """Surprisal of each row under each pair of shrinkage and penalty and each sharpness, [grid, sharpness, n]."""
     mean, covariance, losses = sums.mean, sums.covariance(), []
     for shrinkage in SHRINKAGES:
         solve = solver_of(covariance, shrinkage)
         spaces = [solve_space(mean, sums.offsets[offset], seen, solve, penalty) for penalty in PENALTIES]
-        losses += [rivals.log_losses(space, thoughts, tokens) for space in spaces]
+        losses += [log_losses(space, scored, [rivals]) for space in spaces]
     return np.stack(losses)
 
 
-def _most_cautious(losses: Floats) -> Settings:
+def _most_cautious(losses: Floats, grid: Sequence[tuple[float, float]], sharpnesses: Sequence[float]) -> Settings:
     """The strongest shrinkage and least sharpness that are no worse than the best, as far as so many rows can tell.
 
     No worse: within one standard error of the difference (Breiman's rule), or within a nat over all rows together.
     """
-    grid, n = list(product(SHRINKAGES, PENALTIES)), losses.shape[2]
+    n = losses.shape[2]
     best = losses[np.unravel_index(losses.mean(axis=2).argmin(), losses.shape[:2])]
     above = losses - best
     good = above.mean(axis=2) <= np.maximum(above.std(axis=2), 1 / np.sqrt(n)) / np.sqrt(n)
-    shrinkage = max(grid[place][0] for place in np.flatnonzero(good.any(axis=1)))
+    shrinkage = max(grid[place][0] for place in np.flatnonzero(good.any(axis=1)).tolist())
     means = np.where(good, losses.mean(axis=2), np.inf)
     mine = min((k for k, setting in enumerate(grid) if setting[0] == shrinkage), key=lambda k: float(means[k].min()))
     sharpness = int(np.flatnonzero(good[mine])[0])
-    return Settings(*grid[mine], SHARPNESSES[sharpness], float(means[mine, sharpness]))
+    return Settings(*grid[mine], sharpnesses[sharpness], float(means[mine, sharpness]))
 
 
 def fit_space(mean: Floats, sums: TokenSums, seen: SeenTokens, settings: Settings, solve: Solve) -> SharedSpace:
