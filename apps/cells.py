@@ -51,7 +51,8 @@ def banner(fit: FitRecord) -> None:
         with st.container(border=True, gap="small"):
             st.badge("read first", icon=":material/warning:", color="orange")
             for notice in found:
-                st.text(visible(f"{notice.kind}: {notice.text}"))
+                word = "uncontrolled: " if notice.kind == "uncontrolled" else ""
+                st.text(visible(word + notice.text))
     st.text(visible(fit_line(fit)))
 
 
@@ -127,7 +128,8 @@ def _facts(cell: CellRecord) -> list[tuple[str, str, str]]:
         text = "none before step 0" if value is None and cell.step == 0 and field in before else "not run"
         facts.append((name, text, "–") if value is None else (name, share(value), _apart(cell, value)))
     selectivity = "not run" if cell.selectivity is None else f"{cell.selectivity:.3f}"
-    solver = f"converged: {cell.converged}, {number(cell.n_iter)} iterations, gradient {number(cell.gradient)}"
+    ended = {True: "converged", False: "NOT converged", None: "closed form"}[cell.converged]
+    solver = f"{ended}, {number(cell.n_iter)} iterations, gradient {number(cell.gradient)}"
     return [
         *facts,
         ("selectivity", selectivity, f"accuracy minus control task {share(cell.control_task)}"),

@@ -77,13 +77,15 @@ def empty_state(folders: list[Path]) -> None:
 def other_kind(is_fit: bool) -> None:
     """What to do where a fit is chosen on a page of audits, or the other way round."""
     found, page, wanted, command = (
-        ("probes", "Probes", "audit", MAKE_AUDIT) if is_fit else ("an audit", "Overview", "fit", MAKE_FIT)
+        ("probes", "Probes", "an audit", MAKE_AUDIT) if is_fit else ("an audit", "Overview", "probes", MAKE_FIT)
     )
     st.info(f"This folder holds {found}. Open it on the page {page}, or choose another folder above.")
     view = "views/probes.py" if is_fit else "views/overview.py"
     parameters = {"run": str(st.session_state["run"])}
     st.page_link(view, label=f"Open on {page}", icon=":material/arrow_forward:", query_params=parameters)
-    st.caption(f"This command makes a folder for this page ({wanted}):")
+    st.caption(
+        f"This page shows {wanted}. To make one:" if is_fit else f"This page shows {wanted}. To make some from a run:"
+    )
     st.code(command, language=None, wrap_lines=True)
 
 
@@ -145,8 +147,9 @@ def about(line: DeltaGenerator, audit: AuditRecord) -> None:
 
 def about_fit(line: DeltaGenerator, fit: FitRecord) -> None:
     """Which probes these are."""
-    sites, steps = {cell.site for cell in fit.fits}, {cell.step for cell in fit.fits}
-    line.text(visible(f"{fit.n_cells} probes  ·  {len(sites)} sites, {len(steps)} steps  ·  run {fit.run_root[:19]}…"))
+    n_sites, n_steps = len({cell.site for cell in fit.fits}), len({cell.step for cell in fit.fits})
+    size = f"{n_sites} site{'s' * (n_sites != 1)}, {n_steps} step{'s' * (n_steps != 1)}"
+    line.text(visible(f"{fit.n_cells} probes  ·  {size}  ·  run {fit.run_root[:19]}…"))
 
 
 def current_run() -> Path:

@@ -160,7 +160,8 @@ def hostile_fit(text: str) -> FitRecord:
     ]
     rows = [text_of(0, text, details={text: text}), undefined_text(1, site=text, undefined_because=text)]
     return make_fit(
-        cells, rows, run_root=text, probes_root=text, pack=text, plan={text: text, "nested": {text: [text]}},
+        cells, rows, run_root=text, probes_root=text, pack=text, model=text, twin_root=text,
+        versions={text: text}, plan={text: text, "nested": {text: [text]}},
         correction=Correction(method=text, n_permutations=100, n_cells=2),
     )  # fmt: skip
 

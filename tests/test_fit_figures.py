@@ -184,7 +184,7 @@ def test_the_commonest_confusions_stand_beside_an_even_spread():
     rows = [Confusion(value=f"v{k}", read="w", n=k) for k in range(1, 21)]
     bars = confusion_bars(cell_of(accuracy=0.3, n=300, n_classes=8, confusions=rows))
     assert bars.counts == tuple(range(20, 8, -1))
-    assert bars.names[0] == "v20 read as w"
+    assert bars.names[0] == "v20 → w"
     assert bars.even == pytest.approx(210 / 56)
     assert confusion_bars(cell_of(accuracy=1.0, confusions=[])).note == "nothing was read as another value"
     assert confusion_bars(cell_of(accuracy=0.9, confusions=[])).note == "confusions were not counted"

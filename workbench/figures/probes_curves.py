@@ -118,7 +118,7 @@ def learning_chart(cell: CellRecord) -> Chart:
 
 
 def confusion_bars(cell: CellRecord) -> Bars:
-    """Values most often read as another one."""
+    """Values most often read as another one (true value → what was read)."""
     x_title = f"held-out rows, of {cell.n}"
     rows = sorted(cell.confusions, key=lambda row: -row.n)[:N_CONFUSIONS]
     if not rows or cell.accuracy is None:
@@ -128,7 +128,7 @@ def confusion_bars(cell: CellRecord) -> Bars:
     pairs = cell.n_classes * (cell.n_classes - 1)
     return Bars(
         x_title=x_title,
-        names=tuple(f"{short(row.value, 16)} read as {short(row.read, 16)}" for row in rows),
+        names=tuple(f"{short(row.value, 11)} → {short(row.read, 11)}" for row in rows),
         counts=tuple(row.n for row in rows),
         texts=tuple(str(row.n) for row in rows),
         even=(1 - cell.accuracy) * cell.n / pairs if pairs else None,

@@ -123,7 +123,7 @@ def draw_bars(bars: Bars, *, theme: Theme) -> go.Figure:
     _layout(figure, ink, max(_HEIGHT, 126 + _BAR * len(places)) if places else _EMPTY, 16 + 7 * longest)
     most = max([1.0, bars.even or 0.0, *map(float, bars.counts)])
     figure.update_xaxes(title={"text": bars.x_title, "standoff": 6}, range=[0, 1.12 * most], rangemode="tozero",
-                        gridcolor=ink.grid, zeroline=False, fixedrange=True, nticks=6,
+                        gridcolor=ink.grid, zeroline=False, fixedrange=True, nticks=4, tickangle=0,
                         visible=bool(bars.names))  # fmt: skip
     figure.update_yaxes(tickvals=places, ticktext=[plotly_text(name) for name in bars.names], showgrid=False,
                         ticks="outside", ticklen=6, tickcolor="rgba(0,0,0,0)", zeroline=False, fixedrange=True,
