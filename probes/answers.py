@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -236,5 +236,5 @@ def _shuffles(matrix: Matrix, questions: Sequence[Question], settings: Settings)
     return found
 
 
-def _ridge_precision(settings: Settings) -> Precision:
+def _ridge_precision(settings: Settings) -> Literal["float32", "float64"]:
     return "float64" if settings.precision == "float64" else "float32"

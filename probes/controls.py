@@ -11,7 +11,6 @@ from scipy import sparse
 
 from probes.errors import ProbeDataError
 from probes.linear import ValueProbe
-from probes.shuffles import SharedRidge
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -63,6 +62,8 @@ def shuffled_labels(
     Raises:
         ProbeDataError: shapes that do not fit, one class, values that are not finite, or nothing to permute.
     """
+    from probes.shuffles import SharedRidge  # torch takes its time: only who fits waits for it
+
     classes, target = sorted_classes(y_fit)
     rows, queries = _matrix(X_fit, len(target), "X_fit"), _matrix(X_test, len(np.asarray(y_test)), "X_test")
     if rows.shape[1] != queries.shape[1]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from probes.errors import ProbeDataError
 
 THRESHOLD = 0.9
 """Jaccard similarity of word triples from which two texts count as near-duplicates."""
-MAX_PAIRS_AT_ONCE = 4_000_000
+MAX_PAIRS_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,9 @@ class NearDuplicates:
 def near_duplicates(texts: Sequence[str], held_out: ArrayLike, *, threshold: float = THRESHOLD) -> NearDuplicates:
     """Count near-duplicates across a split by the Jaccard similarity of their word triples.
 
-    Texts are compared after Unicode normalisation (NFKC), case folding and folding of white space. Every pair is
-    compared exactly, block by block: memory is bounded by a block of pairs.
+    Texts are compared after Unicode normalisation (NFKC), case folding and folding of white space. The count is
+    exact: pairs are found by the rarest triples that they would have to share, and then compared. Memory is bounded
+    by a block of pairs.
 
     Args:
         texts: one per row, [n].
@@ -72,15 +73,37 @@ def _partners(
     queries: sparse.csr_matrix, library: sparse.csr_matrix, times: NDArray[np.intp], threshold: float
 ) -> NDArray[np.intp]:
     """Of each query, how many library texts (each counted `times`) are similar enough."""
-    sizes = np.asarray(library.sum(axis=1)).ravel()
-    transposed = library.T.tocsr()
-    block = max(1, MAX_PAIRS_AT_ONCE // len(sizes))
-    counts = []
-    for start in range(0, queries.shape[0], block):
-        rows = queries[start : start + block]
-        shared = (rows @ transposed).tocoo()
-        own = np.asarray(rows.sum(axis=1)).ravel()
-        union = own[shared.row] + sizes[shared.col] - shared.data
-        hit = shared.data >= threshold * union
-        counts.append(np.bincount(shared.row[hit], weights=times[shared.col[hit]], minlength=rows.shape[0]))
-    return np.concatenate(counts).astype(np.intp)
+    n_texts_with = np.asarray(queries.sum(axis=0) + library.sum(axis=0)).ravel()
+    rare_queries, rare_library = (_rarest(rows, n_texts_with, threshold) for rows in (queries, library))
+    transposed = rare_library.T.tocsr()
+    n_pairs_of = rare_queries @ np.asarray(rare_library.sum(axis=0)).ravel()
+    counts = np.zeros(queries.shape[0], dtype=np.intp)
+    for block in _blocks(n_pairs_of):
+        pairs = (rare_queries[block] @ transposed).tocoo()
+        one, other = block[pairs.row], pairs.col
+        shared = np.asarray(queries[one].multiply(library[other]).sum(axis=1)).ravel()
+        union = np.diff(queries.indptr)[one] + np.diff(library.indptr)[other] - shared
+        hit = shared >= threshold * union
+        np.add.at(counts, one[hit], times[other[hit]])
+    return counts
+
+
+def _rarest(rows: sparse.csr_matrix, n_texts_with: NDArray[np.intp], threshold: float) -> sparse.csr_matrix:
+    """Each row's rarest triples, as many as guarantee that similar rows share one of them (Chaudhuri et al. 2006).
+
+    Rows whose Jaccard similarity is at least t share t |x| of x's triples: only (1 - t) |x| can be missing.
+    """
+    sizes = np.diff(rows.indptr)
+    n_kept = sizes - np.ceil(threshold * sizes - 1e-9).astype(np.intp) + 1
+    row_of = np.repeat(np.arange(rows.shape[0]), sizes)
+    order = np.lexsort((rows.indices, n_texts_with[rows.indices], row_of))
+    place = np.arange(len(order)) - np.repeat(rows.indptr[:-1], sizes)
+    kept = order[place < n_kept[row_of]]
+    shape = (np.ones(len(kept), dtype=np.int32), (row_of[kept], rows.indices[kept]))
+    return sparse.csr_matrix(shape, shape=rows.shape)
+
+
+def _blocks(n_pairs_of: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    """Queries in blocks of bounded work."""
+    filled = np.cumsum(n_pairs_of) // MAX_PAIRS_AT_ONCE
+    yield from np.split(np.arange(len(n_pairs_of)), np.flatnonzero(np.diff(filled)) + 1)

@@ -94,6 +94,7 @@ class Reading:
     """[K, d] on raw vectors."""
     intercept: Floats
     classes: Ints
+    n_fit: int
     right: Bools
     """[labelled held-out rows]."""
 

@@ -40,7 +40,7 @@ def split_groups(groups: Sequence[str], n_second: int, *, seed: int) -> NDArray[
     return np.array([group in taken for group in groups], dtype=np.bool_)
 
 
-def _rank(seed: int, group: str) -> bytes:
+def _rank(seed: int | str, group: str) -> bytes:
     return hashlib.sha256(f"{seed}\x00{group}".encode("utf-8", "surrogatepass")).digest()
 
 
@@ -60,9 +60,12 @@ def held_out_by_hash(groups: Sequence[str], share: float, *, seed: int) -> NDArr
     return np.array([side[group] for group in groups], dtype=np.bool_)
 
 
-def hash_order(groups: Sequence[str], *, seed: int) -> NDArray[np.intp]:
-    """Order of the rows, [n], by the hash of their group: a random order that keeps groups together."""
-    rank = {group: (_rank(seed, group), group) for group in set(groups)}
+def hash_order(groups: Sequence[str], *, purpose: str, seed: int) -> NDArray[np.intp]:
+    """Order of the rows, [n], by the hash of their group: a random order that keeps groups together.
+
+    Orders of different purposes, and what `held_out_by_hash` decides, have nothing to do with each other.
+    """
+    rank = {group: (_rank(f"{purpose} {seed}", group), group) for group in set(groups)}
     return np.array(sorted(range(len(groups)), key=lambda row: rank[groups[row]]), dtype=np.intp)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from probes.batched import fit_logistic
-from probes.logistic_rows import Precision
+if TYPE_CHECKING:
+    from probes.logistic_rows import Precision
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -65,6 +65,8 @@ class ScaledRows:
 
     def fit(self, targets: Ints, Cs: Floats) -> list[Learned]:
         """One fit for each row of targets [P, n] (-1: not used) and each strength [P]."""
+        from probes.batched import fit_logistic  # torch takes its time: only who fits waits for it
+
         if not len(targets):
             return []
         fits = fit_logistic(self.rows, targets, C=Cs, tol=self.tol, max_iter=self.max_iter, precision=self.precision)

@@ -48,3 +48,22 @@ def test_wrong_arguments_are_refused(arguments):
     names = ("texts", "held_out", "threshold")
     with pytest.raises(ProbeDataError):
         near_duplicates(**dict(zip(names, arguments, strict=False)))
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.6, 0.9, 1.0])
+def test_the_count_is_that_of_comparing_every_pair(threshold):
+    rng = np.random.default_rng(1)
+    some = [" ".join(rng.choice(["a", "b", "c", "d"], size=rng.integers(2, 7))) for _ in range(120)]
+    held = np.arange(120) % 3 == 0
+
+    def triples(text):
+        words = ["", "", *text.split(), "", ""]
+        return {tuple(words[k : k + 3]) for k in range(len(words) - 2)}
+
+    similar = [
+        [len(triples(a) & triples(b)) >= threshold * len(triples(a) | triples(b)) for b in np.array(some)[~held]]
+        for a in np.array(some)[held]
+    ]
+    found = near_duplicates(some, held, threshold=threshold)
+    assert (found.n_pairs, found.n_rows) == (np.sum(similar), np.any(similar, axis=1).sum())
+    assert found.n_rows > 0

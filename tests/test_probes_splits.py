@@ -129,9 +129,16 @@ def test_a_group_is_held_out_whatever_other_groups_there_are():
 
 def test_hash_order_keeps_groups_together_and_does_not_look_at_the_order_of_rows():
     groups = [f"g{k % 7}" for k in range(70)]
-    order = hash_order(groups, seed=3)
+    order = hash_order(groups, purpose="coding", seed=3)
     assert sorted(order.tolist()) == list(range(70))
     changes = sum(groups[a] != groups[b] for a, b in itertools.pairwise(order))
     assert changes == 6
-    turned = hash_order(groups[::-1], seed=3)
+    turned = hash_order(groups[::-1], purpose="coding", seed=3)
     assert [groups[::-1][k] for k in turned] == [groups[k] for k in order]
+
+
+def test_an_order_has_nothing_to_do_with_what_is_held_out():
+    names = [f"g{k}" for k in range(4000)]
+    held = held_out_by_hash(names, 0.5, seed=0)
+    first = hash_order(names, purpose="sample", seed=0)[:1000]
+    assert abs(held[first].mean() - 0.5) < 0.06

@@ -63,7 +63,7 @@ def fit(
     engine: EngineName = "local",
     workers: Workers = 1,
     address: Address = None,
-    threads: WorkerThreads = 2,
+    threads: WorkerThreads = 1,
     device: Device = "auto",
     trust_remote_code: TrustRemoteCode = False,
     seed: Seed = 0,
@@ -160,8 +160,8 @@ def _print_fit(record: FitRecord, out: Path, json: bool) -> int:
     if record.text:
         rows = [(t.site, t.step, t.n, t.exact_match, t.shuffled, t.variance_explained, t.logit_lens, t.tuned_lens)
                 for t in record.text]  # fmt: skip
-        columns = ("site", "step", "n", "text read", "shuffled", "variance explained", "logit lens", "tuned lens")
-        console.print(table("Words read from thoughts", columns, rows[:SHOWN]))
+        words = ("site", "step", "n", "text read", "shuffled", "variance explained", "logit lens", "tuned lens")
+        console.print(table("Words read from thoughts", words, rows[:SHOWN]))
     readable = sum(cell.readable for cell in record.fits)
     console.print(
         f"{readable} of {record.n_cells} cells are readable; {record.n_undefined} are undefined.\n"

@@ -79,7 +79,7 @@ class ClosedForms:
         """Read the held-out rows by every closed-form probe of the plan."""
         asked = {question.name: question for question in questions}
         found: dict[str, dict[str, Reading]] = {name: {} for name in asked}
-        for alike in self._watched.pop(unit.place, ()) if unit.cells else ():
+        for alike in self._watched.pop(unit.place, ()) if unit.cells and unit.source == "run" else ():
             if alike.builder is None:
                 continue
             moments = alike.builder.freeze()
@@ -92,7 +92,7 @@ class ClosedForms:
                     linear = self._linear(kind, moments, label)
                     if linear is not None:
                         right = linear.read(matrix.held[rows]) == question.held[rows]
-                        found[name][kind] = Reading(linear.coef, linear.intercept, linear.classes, right)
+                        found[name][kind] = Reading(linear.coef, linear.intercept, linear.classes, moments.n, right)
         return found
 
     def _linear(self, kind: ProbeKind, moments: Moments, label: int) -> Linear | None:

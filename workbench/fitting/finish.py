@@ -132,7 +132,8 @@ def _cell(parts: Parts, cell: Cell, kind: ProbeKind, plan: FitPlan, corrected: f
     return CellRecord(
         site=site, layer=layer_of(site), step=step, label=cell.label, probe=kind,
         undefined_because=because if accuracy is None else None,
-        n_fit=found["n_fit"], n=found["n"], n_groups=found["n_groups"], n_classes=len(grid.columns[name].classes),
+        n_fit=(read or found).get("n_fit", found["n_fit"]),
+        n=found["n"], n_groups=found["n_groups"], n_classes=len(grid.columns[name].classes),
         accuracy=accuracy, interval=None if read is None else read["interval"],
         shuffled=shuffled,
         shuffled_high=None if shuffles is None else float(np.quantile(shuffles[1:], 0.975)),

@@ -116,13 +116,25 @@ def lay_out(store: RunStore, plan: FitPlan, *, base: Path, twin: bool) -> Grid:
         groups=groups,
         held_out=held_out,
         kept=known & sampled(groups, budget.n_rows, seed=plan.seed),
-        order=hash_order(groups, seed=plan.seed + 1),
+        order=hash_order(groups, purpose="coding", seed=plan.seed),
         types=last_words(problems),
         budget=budget,
         near=near,
         known=known,
         width=width,
     )
+
+
+def _sites_with_steps(store: RunStore) -> set[str]:
+    """Sites that fire within steps, as the first shard shows; `thought.unused` fires after the last one."""
+    if not store.manifest.shards:
+        return set()
+    n_steps = np.array([int(record["n_steps"]) for record in store.problems])
+    tables = store.read_shard(store.manifest.shards[0])
+    return {
+        site for site, rows in zip(store.sites, tables, strict=True)
+        if (rows.address[:, 1] < n_steps[rows.address[:, 0]]).any()
+    }  # fmt: skip
 
 
 def _width(store: RunStore, site: str) -> int:
@@ -135,11 +147,12 @@ def _width(store: RunStore, site: str) -> int:
 def _cells(
     store: RunStore, plan: FitPlan, table: LabelTable, twin: bool
 ) -> tuple[tuple[Cell, ...], tuple[Unit, ...], dict[str, Column]]:
+    with_steps = _sites_with_steps(store)
     declared = {name: Site(name, ("d_model",), (info.dim,)) for name, info in store.sites.items()}
     sites = [
         site
         for site in choose_sites(plan.sites, declared)
-        if plan.layers is None or layer_of(site) is None or layer_of(site) in plan.layers
+        if (plan.layers is None or layer_of(site) is None or layer_of(site) in plan.layers) and site in with_steps
     ]
     n_steps = max((int(record["n_steps"]) for record in store.problems), default=0)
     steps = range(n_steps) if plan.steps is None else plan.steps

@@ -15,6 +15,7 @@ from probes.errors import ProbeFileError
 from probes.questions import Answer, Reading
 from workbench.errors import CorruptArtifact
 from workbench.fitting.grid import Grid, Unit
+from workbench.fitting.texts import FittedText
 from workbench.jsonio import canonical_json, digest, read_json
 from workbench.store import write_file
 
@@ -68,10 +69,11 @@ def part_of(
     answers: Sequence[Answer],
     others: Mapping[str, Mapping[str, Reading]],
     grid: Grid,
-    text: dict[str, Any] | None = None,
+    text: FittedText | None = None,
 ) -> Part:
     """The part of a unit from what was answered."""
-    scores = {"source": unit.source, "site": unit.place.site, "step": unit.place.step, "text": text}
+    where = {"source": unit.source, "site": unit.place.site, "step": unit.place.step}
+    scores = {**where, "text": None if text is None else text.record}
     probes: dict[str, FrozenProbe] = {}
     columns: dict[str, Any] = {}
     for answer in answers:
@@ -97,7 +99,7 @@ def _plain(answer: Answer, others: Mapping[str, Reading]) -> dict[str, Any]:
         "n": len(groups),
         "n_groups": len(np.unique(groups)),
         "read": None if answer.right is None else _share(answer.right, groups),
-        "others": {kind: _share(reading.right, groups) for kind, reading in others.items()},
+        "others": {kind: {"n_fit": one.n_fit, **_share(one.right, groups)} for kind, one in others.items()},
         "log_loss": answer.log_loss,
         "auroc": answer.auroc,
         "n_unseen": answer.n_unseen,

@@ -136,7 +136,7 @@ def sampled(groups: Sequence[str], most: int, *, seed: int) -> Bools:
     kept = np.ones(len(groups), dtype=np.bool_)
     if len(groups) <= most:
         return kept
-    order = hash_order(groups, seed=seed)
+    order = hash_order(groups, purpose="sample", seed=seed)
     last = most
     while 0 < last < len(order) and groups[order[last]] == groups[order[last - 1]]:
         last -= 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,11 @@ from sklearn.feature_extraction.text import CountVectorizer
 from probes.answers import Settings, answer
 from probes.questions import Answer, Matrix, Question
 from workbench.fitting.closed import ClosedForms
-from workbench.fitting.grid import Grid, lay_out
+from workbench.fitting.grid import Grid, Source, Unit, lay_out
 from workbench.fitting.parts import Part, part_of
 from workbench.fitting.plan import FitPlan
-from workbench.fitting.rows import Rows, gather
+from workbench.fitting.rows import Place, Rows, gather
+from workbench.fitting.texts import FittedText, TextReader
 from workbench.reasoners.base import Reasoner
 from workbench.reasoners.loading import ModelSource
 from workbench.reasoners.twin import load_again
@@ -66,7 +66,9 @@ class FitWorker:
         self.twin = None if spec.twin is None else RunStore(spec.twin, cache_bytes=0)
         self.grid: Grid = lay_out(self.store, spec.plan, base=spec.base, twin=self.twin is not None)
         self._todo = tuple(todo)
-        self._waiting: OrderedDict[int, Rows] = OrderedDict()
+        self._waiting: dict[Place, Rows] = {}
+        self._waiting_for: Source = "run"
+        self._texts = None if self.reasoner is None else TextReader(self.reasoner, self.store, spec.plan.seed)
         self._closed = ClosedForms(self.grid, spec.plan)
 
     def __call__(self, number: int) -> Part:
@@ -79,21 +81,37 @@ class FitWorker:
         questions += [self._question(name, problems, whole=True) for name in mine]
         answers = answer(matrix, questions, self.spec.settings) if len(rows.problems) else _empty(questions)
         others = self._closed.readings(unit, matrix, questions[len(unit.controls) :])
-        return part_of(unit, answers, others, self.grid)
+        text = self._read_text(unit, rows) if self._reads_text(unit) else None
+        return part_of(unit, answers, others, self.grid, text)
+
+    def _reads_text(self, unit: Unit) -> bool:
+        return self._texts is not None and bool(unit.cells) and unit.source == "run"
+
+    def _read_text(self, unit: Unit, rows: Rows) -> FittedText:
+        assert self._texts is not None
+        final = self._texts.final_of(unit.place)
+        return self._texts.fit(unit.place, rows, None if final is None else self._waiting[final], self.grid)
 
     def _vectors(self, number: int) -> Rows:
-        if number not in self._waiting:
-            unit = self.grid.units[number]
+        """Vectors of a unit; where they are not at hand, those of the units that come next are gathered with them."""
+        unit = self.grid.units[number]
+        if unit.place not in self._waiting or unit.source != self._waiting_for:
             ahead = [k for k in self._todo if k >= number and self.grid.units[k].source == unit.source]
-            ahead = ahead[: self.grid.budget.n_places] or [number]
-            places = {self.grid.units[k].place: k for k in ahead}
+            units = [self.grid.units[k] for k in ahead] or [unit]
+            places: dict[Place, None] = {}
+            for one in units:
+                wanted = {one.place: None}
+                if self._texts is not None and self._reads_text(one):
+                    wanted |= {final: None for final in (self._texts.final_of(one.place),) if final is not None}
+                if places and len(places | wanted) > self.grid.budget.n_places:
+                    break
+                places |= wanted
             store = self.twin if unit.source == "twin" else self.store
             assert store is not None
             self._waiting.clear()
-            see = self._closed.watch([self.grid.units[k] for k in ahead])
-            found = gather(store, list(places), self.grid.kept, see=see)
-            self._waiting.update({k: found[place] for place, k in places.items()})
-        return self._waiting.pop(number)
+            see = self._closed.watch([one for one in units if one.place in places])
+            self._waiting, self._waiting_for = gather(store, list(places), self.grid.kept, see=see), unit.source
+        return self._waiting[unit.place]
 
     def _words(self) -> Rows:
         """Words of each prompt and words at their place, as counts; the vocabulary is that of the fit rows."""
