@@ -66,8 +66,7 @@ def test_every_task_once_by_workers_that_are_made_once(tmp_path, workers):
 
 
 def test_no_tasks_no_workers(tmp_path):
-    for workers in (1, 2):
-        assert list(LocalEngine(workers).run(partial(factory.squares, tmp_path), [])) == []
+    assert [list(LocalEngine(n).run(partial(factory.squares, tmp_path), [])) for n in (1, 2)] == [[], []]
     assert factory.notes_of(tmp_path, "born") == []
 
 
