@@ -16,7 +16,7 @@ from workbench.figures.probes_curves import text_sites
 from workbench.figures.probes_grid import SCORES, ScoreName, labels_of, probes_of
 from workbench.figures.words import number
 from workbench.reports.escape import visible
-from workbench.reports.fit_headline import fit_line, fit_notices, place
+from workbench.reports.fit_headline import fit_line, fit_notices, place, scored
 from workbench.reports.fit_records import CellRecord, FitRecord, Standing
 from workbench.reports.fit_words import CONTROLS, STANDINGS, control, not_run
 from workbench.reports.headline import share, span
@@ -78,6 +78,9 @@ def picker(fit: FitRecord, chosen: Choice) -> CellRecord | None:
     if not cells:
         return None
     sites = list(dict.fromkeys(cell.site for cell in cells))
+    if "site" not in st.session_state and "site" not in st.query_params:
+        best = next((c for c in scored(fit) if (c.label, c.probe) == (chosen.label, chosen.probe)), cells[0])
+        st.session_state["site"], st.session_state["at"] = best.site, best.step
 
     def walk(by: int) -> None:
         now = place_of(steps, st.session_state.get("at"))
@@ -128,13 +131,14 @@ def _facts(cell: CellRecord) -> list[tuple[str, str, str]]:
         text = "none before step 0" if value is None and cell.step == 0 and field in before else "not run"
         facts.append((name, text, "–") if value is None else (name, share(value), _apart(cell, value)))
     selectivity = "not run" if cell.selectivity is None else f"{cell.selectivity:.3f}"
+    auroc = "AUROC not measured" if cell.auroc is None else f"AUROC {share(cell.auroc)}, where chance is 0.5"
     ended = {True: "converged", False: "NOT converged", None: "closed form"}[cell.converged]
     solver = f"{ended}, {number(cell.n_iter)} iterations, gradient {number(cell.gradient)}"
     return [
         *facts,
         ("selectivity", selectivity, f"accuracy minus control task {share(cell.control_task)}"),
         ("code length (bits)", number(cell.mdl_bits), f"without the vectors {number(cell.mdl_uniform_bits)}"),
-        ("log loss (nats)", number(cell.log_loss), f"AUROC {share(cell.auroc)}, where chance is 0.5"),
+        ("log loss (nats)", number(cell.log_loss), auroc),
         ("rows learned from", str(cell.n_fit), solver),
     ]
 

@@ -36,7 +36,7 @@ def cell_at(page, panel, column, row, n_columns=6, n_rows=4):
 def test_a_click_on_a_cell_shows_it(address, new_page, panel):  # noqa: F811
     page = new_page()
     page.goto(f"{address}/probes?run=probes")
-    shown(page, "blocks.0.hook_resid_post, step 0, thought, logistic")
+    shown(page, "blocks.2.hook_resid_post, step 0, thought, logistic")
     page.wait_for_timeout(1000)
     page.mouse.click(*cell_at(page, panel, 4, 3))
     shown(page, "blocks.3.hook_resid_post, step 4, thought, logistic")

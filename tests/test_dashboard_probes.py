@@ -37,12 +37,18 @@ def test_a_folder_of_probes_alone_opens_on_its_page(folder):
     app = opened()
     assert chosen(app) | {"run": ""} == {
         "run": "", "label": "thought", "probe": "logistic", "score": "accuracy", "beside": "shuffled labels",
-        "site": "blocks.0.hook_resid_post", "at": 0, "text": "thought",
+        "site": "blocks.1.hook_resid_post", "at": 0, "text": "thought",
     }  # fmt: skip
     assert [metric.value for metric in app.metric] == ["16 of 23", "0.97", "0.98"]
     assert all(metric.delta for metric in app.metric)
-    assert "Undefined: one value in the fit rows" in words(app)
     assert any(text.startswith("uncontrolled: Controls not run: control task in 1 of 23") for text in words(app))
+
+
+def test_an_undefined_cell_says_why(folder):
+    write_fit(folder, make_fit())
+    app = opened(site="blocks.0.hook_resid_post", at="0")
+    assert "Undefined: one value in the fit rows" in words(app)
+    assert len(figures_of(app)) == 2
 
 
 def test_a_cell_that_is_picked_shows_its_figures_beside_its_controls(folder):

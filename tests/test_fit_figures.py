@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import pytest
 from fit_factory import (
@@ -28,7 +29,7 @@ from workbench.figures import (
     text_scores,
     text_scores_svg,
 )
-from workbench.figures.probes_curves import confusion_bars, learning_chart, reliability_chart, text_chart
+from workbench.figures.probes_curves import confusion_bars, learning_chart, reliability_chart, text_chart, text_sites
 from workbench.figures.probes_grid import GRID_MARKS, cell_lines, cell_number, grid_picture
 from workbench.reports.fit_records import Confusion
 
@@ -168,6 +169,10 @@ def test_reliability_shows_rows_and_chance():
     assert set(chance.y) == {0.12}
     assert list(ideal.x) == list(ideal.y)
     assert [text for _, text in reliability_chart(cell).counts] == ["20", "20", "20", "320"]
+    narrow = [cell.reliability[0].model_copy(update={"low": k / 50, "high": (k + 1) / 50}) for k in range(50)]
+    places = [x for x, _ in reliability_chart(cell_of(reliability=narrow)).counts]
+    assert all(b - a >= 0.089 for a, b in pairwise(places))
+    assert len(places) == 10
 
 
 def test_learning_curve_stands_beside_its_controls():
@@ -200,6 +205,9 @@ def test_text_probes_stand_beside_lenses_and_shuffled_texts():
         "tuned lens": [0.95, None, 0.95],
     }
     assert text_chart(fit, "thought").note == "not run: logit lens"
+    assert text_sites(fit) == ["thought", "other"]
+    bare = text_of(0, "a", logit_lens=None, tuned_lens=None)
+    assert text_sites(make_fit([], [bare, *rows])) == ["thought", "other", "a"]
     assert text_chart(fit, "absent").note == "no text probe was fitted"
     assert text_chart(make_fit([], [undefined_text()])).note == "undefined: no token stands for a value"
 

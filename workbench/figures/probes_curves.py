@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from workbench.reports import headline  # a module of names: it is still loading where it was imported first
 from workbench.reports.escape import short
-from workbench.reports.fit_records import CellRecord, FitRecord, TextRecord
+from workbench.reports.fit_records import CellRecord, FitRecord, ReliabilityBin, TextRecord
 
 N_CONFUSIONS = 12
+COUNTS_APART = 0.09
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,17 @@ def reliability_chart(cell: CellRecord) -> Chart:
     ideal = Series("as sure as right", 2, (0.0, 1.0), (0.0, 1.0), has_marks=False)
     chance = _flat("shuffled labels", 1, cell.shuffled, (0.0, 1.0))
     ticks = tuple((k / 4, f"{k / 4:g}") for k in range(5))
-    counts = tuple((part.confidence, str(part.n)) for part in bins)
-    return Chart(x_title, y_title, (-0.02, 1.02), ticks, (score, *chance, ideal), counts=counts)
+    return Chart(x_title, y_title, (-0.02, 1.02), ticks, (score, *chance, ideal), counts=_counts(bins))
+
+
+def _counts(bins: Sequence[ReliabilityBin]) -> tuple[tuple[float, str], ...]:
+    """Rows of each bin above its middle, as many as there is room for."""
+    kept: list[tuple[float, str]] = []
+    for part in bins:
+        middle = (part.low + part.high) / 2
+        if not kept or middle - kept[-1][0] >= COUNTS_APART:
+            kept.append((middle, str(part.n)))
+    return tuple(kept)
 
 
 def learning_chart(cell: CellRecord) -> Chart:
@@ -137,8 +147,9 @@ def confusion_bars(cell: CellRecord) -> Bars:
 
 
 def text_sites(fit: FitRecord) -> list[str]:
-    """Sites with text probes in the order in which they come."""
-    return list(dict.fromkeys(row.site for row in fit.text))
+    """Sites with text probes, those that a lens was run on first."""
+    has_lens = {row.site for row in fit.text if row.logit_lens is not None or row.tuned_lens is not None}
+    return sorted(dict.fromkeys(row.site for row in fit.text), key=lambda site: site not in has_lens)
 
 
 def _text_series(name: str, rank: int, rows: Sequence[TextRecord], values: Sequence[float | None]) -> Series:
