@@ -126,6 +126,8 @@ def solve_space(mean: Floats, sums: TokenSums, seen: SeenTokens, solve: Solve, p
     thought_map = towards @ (root[:, None] * turn) / np.sqrt(explained * (1 - explained))
     to_space = (turn / root[:, None]) * np.sqrt(explained / (1 - explained))
     is_token = sums.seen != END
+    if not explained.size:  # one token in all rows: a space of one direction in which nothing differs
+        thought_map, to_space = np.zeros((len(mean), 1)), np.zeros((len(seen.variance), 1))
     return SharedSpace(
         thought_map=thought_map,
         thought_mean=mean,

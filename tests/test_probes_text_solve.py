@@ -53,6 +53,13 @@ def test_distances_are_those_of_a_gaussian_with_linear_means(penalty, shrinkage)
     )
 
 
+def test_one_token_in_all_rows_is_read_whatever_the_thought():
+    rows = planted(1, 50, U, np.array([[7]]), d=12)
+    space, _ = space_of(rows, 0, shrinkage=0.1, penalty=0.01)
+    assert space.thought_map.shape == (12, 1)
+    assert (fit_text_probe(rows, U).tokens(100 * rows.thoughts[::-1], U) == 7).all()
+
+
 def test_sums_add_up_whatever_the_order():
     rows = planted(1, 90, U, some_texts(30, 60, 2), d=12)
     whole, parts = TextSums.of(rows), [TextSums.of(rows.where(np.s_[k::3])) for k in range(3)]
