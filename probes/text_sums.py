@@ -16,6 +16,8 @@ from probes.errors import ProbeDataError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
+ROUNDING = 1e-12
+"""Of the mean square of the thoughts."""
 END = -1
 """In a row of tokens: the text is over."""
 
@@ -126,8 +128,10 @@ class TextSums:
         return mean
 
     def covariance(self) -> Floats:
-        """Of all thoughts, about their mean, [d, d]."""
-        covariance: Floats = self.gram / self.n - np.outer(self.mean, self.mean)
+        """Of all thoughts, about their mean, [d, d]; what varies by no more than rounding has an inverse too."""
+        square = self.gram / self.n
+        covariance: Floats = square - np.outer(self.mean, self.mean)
+        covariance[np.diag_indices_from(covariance)] += ROUNDING * np.trace(square) / len(square)
         return covariance
 
 
