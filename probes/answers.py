@@ -194,7 +194,8 @@ def _code(matrix: Matrix, plan: _Plan, prefixes: Sequence[Learned]) -> CodeLengt
     blocks = []
     for fit, start, end in zip(prefixes, plan.sizes, (*plan.sizes[1:], len(targets)), strict=True):
         full = np.full((end - start, n_classes), -np.inf)
-        full[:, fit.classes] = log_softmax(fit.logits(matrix.fit[plan.coding[start:end]]), axis=1)
+        logits = plan.chosen.sharpness * fit.logits(matrix.fit[plan.coding[start:end]])
+        full[:, fit.classes] = log_softmax(logits, axis=1)
         blocks.append(full)
     return code_length(blocks, targets, plan.sizes, n_classes)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from probes import FrozenNovelty, FrozenProbe, ProbeDataError, ProbeFileError, load_probes, save_probes
-from probes.persistence import _canonical
+from probes.packs import _canonical
 
 
 def small(seed=0, *, novelty=False, metadata=None):
@@ -251,10 +251,10 @@ def test_hostile_headers_with_right_digests(data):
 def test_limits(monkeypatch):
     for name in ("MAX_SPEC_BYTES", "MAX_TENSOR_BYTES"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"probes.persistence.{name}", 100)
+            patch.setattr(f"probes.packs.{name}", 100)
             with pytest.raises(ProbeFileError, match="size: is larger than 100 bytes"):
                 load_probes(DATA, SPEC)
-    monkeypatch.setattr("probes.persistence.MAX_PROBES", 1)
+    monkeypatch.setattr("probes.packs.MAX_RECORDS", 1)
     with pytest.raises(ProbeDataError, match="at most 1 probes"):
         save_probes(PACK)
     with pytest.raises(ProbeFileError, match="at most 1 probes"):

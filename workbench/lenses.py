@@ -18,21 +18,21 @@ BLOCK_LOGITS = 4_000_000
 
 @torch.no_grad()
 def logit_lens(
-    reasoner: Reasoner, thoughts: Float[np.ndarray, "row d_model"], values: Sequence[str]
+    reasoner: Reasoner, thoughts: Float[np.ndarray, "row d_model"], values: Sequence[str], site: str = "thought"
 ) -> NDArray[np.intp] | None:
-    """The model's own reading of each thought among the given values (nostalgebraist 2020).
+    """The model's own reading of each vector of a site among the given values (nostalgebraist 2020).
 
     Returns:
-        Place in `values` of the likeliest, per row; None where a value is not a single token, or where a thought is
-        several vectors.
+        Place in `values` of the likeliest, per row; None where a value is not a single token, or where the head
+        reads no such vectors (several side by side, say).
     """
-    site = reasoner.sites["thought"]
-    if site.normed is None or site.shape != thoughts.shape[1:]:
+    where = reasoner.sites[site]
+    if where.normed is None or where.shape != thoughts.shape[1:]:
         return None
     token_of = [reasoner.single_token(value) for value in values]
     if None in token_of or len(set(token_of)) < len(token_of):
         return None
-    logits = reasoner.unembed(reasoner.as_vectors(thoughts))
+    logits = reasoner.unembed(reasoner.as_vectors(thoughts), site)
     return np.asarray(logits[:, token_of].argmax(-1).cpu().numpy(), dtype=np.intp)
 
 

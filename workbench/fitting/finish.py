@@ -11,6 +11,7 @@ import numpy as np
 
 from probes import FrozenProbe, exact_share, save_probes
 from probes.shuffles import max_statistic
+from probes.text_files import SavedText, save_texts
 from workbench.fitting.grid import Cell, Grid, Source
 from workbench.fitting.parts import read_part
 from workbench.fitting.plan import FitPlan, ProbeKind, layer_of
@@ -29,6 +30,7 @@ from workbench.reports.fit_records import (
 from workbench.store import RunStore
 
 PACK_NAME, SPEC_NAME = "probes.safetensors", "probes.json"
+TEXTS_NAME, TEXTS_SPEC_NAME = "texts.safetensors", "texts.json"
 
 SOLVER = ("C", "converged", "n_iter", "objective", "gradient")
 """What the solver tells of a fit."""
@@ -49,7 +51,7 @@ class Parts:
         """All parts of a finished job."""
         found: dict[Key, Mapping[str, Any]] = {}
         for number, unit in enumerate(grid.units):
-            found[unit.source, unit.place.site, unit.place.step], _ = read_part(folder, number)
+            found[unit.source, unit.place.site, unit.place.step] = read_part(folder, number).scores
         return cls(found)
 
     def column(self, source: Source, site: str, step: int, name: str) -> Scores | None:
@@ -70,8 +72,8 @@ class Parts:
 
 def assemble(
     folder: Path, grid: Grid, plan: FitPlan, store: RunStore, *, twin_root: str | None, versions: Mapping[str, str]
-) -> tuple[FitRecord, bytes, bytes]:
-    """The record of a finished job and its pack of probes: tensors and specification."""
+) -> tuple[FitRecord, dict[str, bytes]]:
+    """The record of a finished job, and its packs by file name."""
     parts = Parts.read(folder, grid)
     corrected, n_corrected = _corrected(parts, grid)
     cells = [
@@ -80,11 +82,15 @@ def assemble(
         for kind in plan.probes
     ]
     model = store.config.get("model")
-    pack, spec = save_probes(dict(_named_probes(folder, grid, plan, cells, store)))
+    packs = dict(zip((PACK_NAME, SPEC_NAME), save_probes(dict(_named_probes(folder, grid, plan, cells, store))),
+                     strict=True))  # fmt: skip
+    if texts := _named_texts(folder, grid, store):
+        packs |= zip((TEXTS_NAME, TEXTS_SPEC_NAME), save_texts(texts), strict=True)
     record = FitRecord(
         status="complete",
         run_root=store.root,
-        probes_root=digest(pack + spec),
+        probes_root=digest(packs[PACK_NAME] + packs[SPEC_NAME]),
+        texts_root=digest(packs[TEXTS_NAME] + packs[TEXTS_SPEC_NAME]) if texts else None,
         model=model if isinstance(model, str) else None,
         twin_root=twin_root,
         versions=dict(versions),
@@ -99,7 +105,7 @@ def assemble(
         fits=cells,
         text=parts.texts(),
     )
-    return record, pack, spec
+    return record, packs
 
 
 def _corrected(parts: Parts, grid: Grid) -> tuple[dict[tuple[str, int, str], float], int]:
@@ -140,7 +146,8 @@ def _cell(parts: Parts, cell: Cell, kind: ProbeKind, plan: FitPlan, corrected: f
         n_shuffles=0 if shuffles is None else len(shuffles) - 1,
         selectivity_p=None if shuffles is None else float((1 + (shuffles[1:] >= shuffles[0]).sum()) / len(shuffles)),
         corrected_p=None if accuracy is None else corrected,
-        logit_lens=None, **controls, **(_of_the_logistic(found, kind, accuracy, grid.columns[name].classes)),
+        logit_lens=found["logit_lens"], **controls,
+        **_of_the_logistic(found, kind, accuracy, grid.columns[name].classes),
         readable=_readable(read, corrected, shuffled, controls),
         seed=plan.seed,
     )  # fmt: skip
@@ -201,7 +208,7 @@ def _named_probes(
     for number, unit in enumerate(grid.units):
         if not unit.cells:
             continue
-        _, probes = read_part(folder, number)
+        probes = read_part(folder, number).probes
         for cell in unit.cells:
             for kind in plan.probes:
                 record = record_of[cell.place.site, cell.place.step, cell.label, kind]
@@ -209,6 +216,16 @@ def _named_probes(
                 if probe is not None and record.accuracy is not None:
                     name = probe_name(cell.place.site, cell.place.step, cell.label, kind)
                     yield name, replace(probe, metadata=_metadata(record, cell, plan, store))
+
+
+def _named_texts(folder: Path, grid: Grid, store: RunStore) -> dict[str, SavedText]:
+    """Text probes of all units that have one."""
+    found: dict[str, SavedText] = {}
+    for number, unit in enumerate(grid.units):
+        if unit.cells:
+            found |= read_part(folder, number).texts
+    origin = {"run_root": store.root, "model": store.config.get("model")}
+    return {name: replace(text, metadata={**text.metadata, **origin}) for name, text in found.items()}
 
 
 def _metadata(record: CellRecord, cell: Cell, plan: FitPlan, store: RunStore) -> dict[str, Any]:

@@ -93,9 +93,9 @@ def run_fit(
             model=None if model is None else model.origin,
         )  # fmt: skip
         _do_units(spec, grid, parts, engine, model, lambda done, planned: tell("fit", done, planned))
-        record, pack, probe_spec = assemble(parts, grid, plan, store, twin_root=twin_root, versions=job["versions"])
-        write_file(out / PACK_NAME, pack)
-        write_file(out / SPEC_NAME, probe_spec)
+        record, packs = assemble(parts, grid, plan, store, twin_root=twin_root, versions=job["versions"])
+        for name, data in packs.items():
+            write_file(out / name, data)
         write_file(out / TABLE_NAME, cells_csv(record).encode())
         write_file(out / PARQUET_NAME, cells_parquet(record))
         write_file(out / REPORT_NAME, render_fit_report(record).encode())

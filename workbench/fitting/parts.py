@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from probes import FrozenProbe, load_probes, save_probes, share_by_group
 from probes.errors import ProbeFileError
 from probes.questions import Answer, Reading
+from probes.text_files import SavedText, load_texts, save_texts
 from workbench.errors import CorruptArtifact
 from workbench.fitting.grid import Grid, Unit
 from workbench.fitting.texts import FittedText
 from workbench.jsonio import canonical_json, digest, read_json
 from workbench.store import write_file
+
+ENDS = (".safetensors", ".probes.json", ".texts.safetensors", ".texts.json")
 
 KIND_OF = {"logistic": "multinomial-logistic"}
 """Kinds of a plan as probe files call them, where the names differ."""
@@ -29,14 +32,14 @@ class Part:
 
     scores: dict[str, Any]
     """Plain values: column -> what was measured."""
-    pack: bytes
-    spec: bytes
+    files: Mapping[str, bytes]
+    """What ends with `ENDS`: packs of probes and of text probes."""
 
     def write(self, folder: Path, number: int) -> None:
         """Keep it durably; the scores come last, so that a part with scores is whole."""
-        write_file(folder / f"{number:05d}.safetensors", self.pack)
-        write_file(folder / f"{number:05d}.probes.json", self.spec)
-        scores = {**self.scores, "probes": digest(self.pack + self.spec)}
+        for end, data in self.files.items():
+            write_file(folder / f"{number:05d}{end}", data)
+        scores = {**self.scores, "files": {end: digest(data) for end, data in self.files.items()}}
         write_file(folder / f"{number:05d}.json", canonical_json(scores))
 
 
@@ -45,8 +48,17 @@ def part_done(folder: Path, number: int) -> bool:
     return (folder / f"{number:05d}.json").is_file()
 
 
-def read_part(folder: Path, number: int) -> tuple[dict[str, Any], dict[str, FrozenProbe]]:
-    """Scores and probes of a finished unit.
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A part as it was kept."""
+
+    scores: dict[str, Any]
+    probes: dict[str, FrozenProbe]
+    texts: dict[str, SavedText]
+
+
+def read_part(folder: Path, number: int) -> Finished:
+    """A finished unit.
 
     Raises:
         CorruptArtifact: its files are not what was written.
@@ -54,10 +66,10 @@ def read_part(folder: Path, number: int) -> tuple[dict[str, Any], dict[str, Froz
     path = folder / f"{number:05d}.json"
     scores = read_json(path)
     try:
-        pack, spec = ((folder / f"{number:05d}{end}").read_bytes() for end in (".safetensors", ".probes.json"))
-        if digest(pack + spec) != scores["probes"]:
+        found = [(folder / f"{number:05d}{end}").read_bytes() for end in ENDS]
+        if dict(zip(ENDS, map(digest, found), strict=True)) != scores["files"]:
             raise ProbeFileError("the probes are not those that the scores were written with")
-        return scores, load_probes(pack, spec)
+        return Finished(scores, load_probes(*found[:2]), load_texts(*found[2:]))
     except (ProbeFileError, FileNotFoundError, TypeError, KeyError) as error:
         raise CorruptArtifact(
             f"a part of the job is damaged: {error}", path=path, hint="Delete this file and run again."
@@ -70,6 +82,7 @@ def part_of(
     others: Mapping[str, Mapping[str, Reading]],
     grid: Grid,
     text: FittedText | None = None,
+    lenses: Mapping[str, float | None] | None = None,
 ) -> Part:
     """The part of a unit from what was answered."""
     where = {"source": unit.source, "site": unit.place.site, "step": unit.place.step}
@@ -79,6 +92,7 @@ def part_of(
     for answer in answers:
         classes = grid.columns[answer.name].classes
         columns[answer.name] = _plain(answer, others.get(answer.name, {}))
+        columns[answer.name]["logit_lens"] = (lenses or {}).get(answer.name)
         if answer.learned is not None:
             learned = answer.learned
             probes[f"{answer.name}/logistic"] = FrozenProbe(
@@ -88,7 +102,14 @@ def part_of(
             probes[f"{answer.name}/{kind}"] = FrozenProbe(
                 kind, tuple(classes[k] for k in reading.classes), reading.coef, reading.intercept
             )
-    return Part({**scores, "columns": columns}, *save_probes(probes))
+    saved = {} if text is None or text.saved is None else {text_name(unit.place.site, unit.place.step): text.saved}
+    files = dict(zip(ENDS, (*save_probes(probes), *save_texts(saved)), strict=True))
+    return Part({**scores, "columns": columns}, files)
+
+
+def text_name(site: str, step: int) -> str:
+    """What the text probe of a matrix is called in its pack."""
+    return f"{site}.step{step:04d}"
 
 
 def _plain(answer: Answer, others: Mapping[str, Reading]) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from probes.text import TextProbe
+from probes.questions import Matrix, Question
+from probes.text_files import SavedText
 from workbench.errors import ConfigError, InsufficientData
 from workbench.fitting.grid import Grid
 from workbench.fitting.rows import Place, Rows
+from workbench.lenses import logit_lens
 from workbench.reasoners.base import Reasoner
 from workbench.reasoners.speaking import LanguageReasoner
 from workbench.store import RunStore
@@ -23,7 +26,7 @@ class FittedText:
     """The record of one text probe, and the probe where there is one."""
 
     record: dict[str, Any]
-    probe: TextProbe | None
+    saved: SavedText | None
 
 
 class TextReader:
@@ -66,7 +69,17 @@ class TextReader:
             )  # fmt: skip
         except InsufficientData as error:
             return FittedText(_undefined(place, str(error), int((~held).sum()), int(held.sum())), None)
-        return FittedText(found.to_plain(), found.probe)
+        where = {"site": place.site, "step": place.step}
+        lens = None if found.tuned is None else found.tuned.translator
+        return FittedText(found.to_plain(), SavedText(found.probe, lens, where))
+
+    def lens_accuracy(self, place: Place, matrix: Matrix, question: Question, classes: Sequence[str]) -> float | None:
+        """Share of held-out rows whose value the logit lens names, among the values; None where it cannot be run."""
+        asked = question.held >= 0
+        if place.site not in self._reasoner.sites or not asked.any():
+            return None
+        places = logit_lens(self._reasoner, matrix.held[asked], classes, place.site)
+        return None if places is None else float((places == question.held[asked]).mean())
 
     def _final_site(self, place: Place) -> str:
         final = self.final_of(place)

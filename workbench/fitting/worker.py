@@ -13,11 +13,11 @@ from sklearn.feature_extraction.text import CountVectorizer
 from probes.answers import Settings, answer
 from probes.questions import Answer, Matrix, Question
 from workbench.fitting.closed import ClosedForms
-from workbench.fitting.grid import Grid, Source, Unit, lay_out
+from workbench.fitting.grid import Grid, Source, lay_out
 from workbench.fitting.parts import Part, part_of
 from workbench.fitting.plan import FitPlan
 from workbench.fitting.rows import Place, Rows, gather
-from workbench.fitting.texts import FittedText, TextReader
+from workbench.fitting.texts import TextReader
 from workbench.reasoners.base import Reasoner
 from workbench.reasoners.loading import ModelSource
 from workbench.reasoners.twin import load_again
@@ -59,16 +59,17 @@ class FitWorker:
 
     def __init__(self, spec: FitSpec, todo: Sequence[int], reasoner: Reasoner | None = None) -> None:
         self.spec = spec
-        if reasoner is None and spec.model is not None and spec.plan.text:
-            reasoner = load_again(spec.model).reasoner
-        self.reasoner = reasoner
         self.store = RunStore(spec.run, cache_bytes=0)
         self.twin = None if spec.twin is None else RunStore(spec.twin, cache_bytes=0)
         self.grid: Grid = lay_out(self.store, spec.plan, base=spec.base, twin=self.twin is not None)
         self._todo = tuple(todo)
         self._waiting: dict[Place, Rows] = {}
         self._waiting_for: Source = "run"
-        self._texts = None if self.reasoner is None else TextReader(self.reasoner, self.store, spec.plan.seed)
+        if reasoner is None and spec.model is not None and spec.plan.text:
+            reasoner = load_again(spec.model).reasoner
+        self._texts = None
+        if reasoner is not None and spec.plan.text:
+            self._texts = TextReader(reasoner, self.store, spec.plan.seed)
         self._closed = ClosedForms(self.grid, spec.plan)
 
     def __call__(self, number: int) -> Part:
@@ -81,16 +82,17 @@ class FitWorker:
         questions += [self._question(name, problems, whole=True) for name in mine]
         answers = answer(matrix, questions, self.spec.settings) if len(rows.problems) else _empty(questions)
         others = self._closed.readings(unit, matrix, questions[len(unit.controls) :])
-        text = self._read_text(unit, rows) if self._reads_text(unit) else None
-        return part_of(unit, answers, others, self.grid, text)
-
-    def _reads_text(self, unit: Unit) -> bool:
-        return self._texts is not None and bool(unit.cells) and unit.source == "run"
-
-    def _read_text(self, unit: Unit, rows: Rows) -> FittedText:
-        assert self._texts is not None
+        if self._texts is None or not unit.cells or not len(rows.problems):
+            return part_of(unit, answers, others, self.grid)
         final = self._texts.final_of(unit.place)
-        return self._texts.fit(unit.place, rows, None if final is None else self._waiting[final], self.grid)
+        text = self._texts.fit(unit.place, rows, None if final is None else self._waiting[final], self.grid)
+        lenses = {
+            question.name: self._texts.lens_accuracy(
+                unit.place, matrix, question, self.grid.columns[question.name].classes
+            )
+            for question in questions[len(unit.controls) :]
+        }
+        return part_of(unit, answers, others, self.grid, text, lenses)
 
     def _vectors(self, number: int) -> Rows:
         """Vectors of a unit; where they are not at hand, those of the units that come next are gathered with them."""
@@ -101,7 +103,7 @@ class FitWorker:
             places: dict[Place, None] = {}
             for one in units:
                 wanted = {one.place: None}
-                if self._texts is not None and self._reads_text(one):
+                if self._texts is not None and one.cells:
                     wanted |= {final: None for final in (self._texts.final_of(one.place),) if final is not None}
                 if places and len(places | wanted) > self.grid.budget.n_places:
                     break

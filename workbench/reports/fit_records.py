@@ -57,6 +57,8 @@ class FitRecord(Record):
     """Hash of the capture store that every number was computed from."""
     probes_root: str
     """Hash of the fitted probes."""
+    texts_root: str | None = None
+    """Hash of the text probes, where there are any."""
     model: str | None = None
     """Fingerprint of the model that was captured."""
     twin_root: str | None = None
