@@ -32,6 +32,9 @@ lint: $(VENV)/.installed-lint
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.bench_capture
+	$(BIN)/python -m benchmarks.bench_probes
+	$(BIN)/python -m benchmarks.bench_stream
+	$(BIN)/python -m benchmarks.bench_plan
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

@@ -11,7 +11,8 @@ from scipy.stats import binomtest
 
 from probes import ProbeDataError, ValueProbe, input_only, majority, shuffled_labels
 from probes.controls import permuted_labels, shuffles_of
-from probes.shuffles import RIDGE, SharedRidge, max_statistic
+from probes.correction import max_statistic
+from probes.shuffles import RIDGE, SharedRidge
 
 
 def planted(seed, *, n=120, d=40, n_classes=4, strength=1.0):

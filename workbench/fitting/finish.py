@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from probes import FrozenProbe, exact_share, save_probes
-from probes.shuffles import max_statistic
+from probes.correction import max_statistic
 from probes.text_files import SavedText, save_texts
 from workbench.fitting.grid import Cell, Grid, Source
 from workbench.fitting.parts import read_part
