@@ -19,7 +19,7 @@ from workbench.reports.escape import visible
 from workbench.reports.fit_headline import fit_line, fit_notices, place, scored
 from workbench.reports.fit_records import CellRecord, FitRecord, Standing
 from workbench.reports.fit_words import CONTROLS, STANDINGS, control, not_run
-from workbench.reports.headline import share, span
+from workbench.reports.shares import share, span
 
 _COLOURS: dict[Standing, Any] = {
     "readable": "blue", "input": "orange", "chance": "gray", "uncorrected": "orange", "undefined": "gray",

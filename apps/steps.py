@@ -11,8 +11,8 @@ import streamlit as st
 from apps.widgets import choose, place_of
 from workbench.figures.words import number
 from workbench.reports.escape import visible
-from workbench.reports.headline import share, span
 from workbench.reports.records import AuditRecord, ProblemRecord, ProblemStep
+from workbench.reports.shares import share, span
 
 
 def _steps(problem: ProblemRecord) -> list[int]:

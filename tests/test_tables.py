@@ -7,7 +7,7 @@ import pytest
 from audit_factory import default_problems, honest, hostile, liar, make_audit, problem_of, step_of
 
 from workbench.reports.escape import csv_cell
-from workbench.reports.headline import share
+from workbench.reports.shares import share
 from workbench.reports.tables import VERDICT_COLUMNS, by_score, problems_csv, verdict_table
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workbench.reports import headline  # a module of names: it is still loading where it was imported first
 from workbench.reports.escape import short
 from workbench.reports.fit_records import CellRecord, FitRecord, ReliabilityBin, TextRecord
+from workbench.reports.shares import share
 
 N_CONFUSIONS = 12
 COUNTS_APART = 0.09
@@ -142,7 +142,7 @@ def confusion_bars(cell: CellRecord) -> Bars:
         counts=tuple(row.n for row in rows),
         texts=tuple(str(row.n) for row in rows),
         even=(1 - cell.accuracy) * cell.n / pairs if pairs else None,
-        note=f"accuracy {headline.share(cell.accuracy)}, shuffled labels {headline.share(cell.shuffled)}",
+        note=f"accuracy {share(cell.accuracy)}, shuffled labels {share(cell.shuffled)}",
     )
 
 

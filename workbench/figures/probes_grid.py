@@ -13,10 +13,10 @@ from typing import Literal
 
 from workbench.errors import ConfigError
 from workbench.figures.words import number
-from workbench.reports import headline  # a module of names: it is still loading where it was imported first
 from workbench.reports.escape import short, visible
 from workbench.reports.fit_records import CellRecord, FitRecord, Standing
 from workbench.reports.fit_words import CONTROLS, STANDINGS, control, not_run
+from workbench.reports.shares import share, span
 
 ScoreName = Literal["accuracy", "selectivity", "mdl_bits"]
 NUMBERS_UP_TO = 12
@@ -138,14 +138,14 @@ def cell_lines(cell: CellRecord) -> tuple[str, ...]:
     if cell.accuracy is None or cell.interval is None:
         return where, f"undefined: {short(cell.undefined_because or '', 80)}"
     others = [(name, control(cell, field)) for field, name in CONTROLS.items() if not field.startswith("shuffled")]
-    controls = [f"{name} {headline.share(value)}" for name, value in others if value is not None]
+    controls = [f"{name} {share(value)}" for name, value in others if value is not None]
     missing = not_run(cell)
     sample = f"n = {cell.n} in {cell.n_groups} groups"
-    shuffled = f"97.5 %: {headline.share(cell.shuffled_high)}, {cell.n_shuffles} refits"
+    shuffled = f"97.5 %: {share(cell.shuffled_high)}, {cell.n_shuffles} refits"
     lines = [
         where,
-        f"accuracy {headline.share(cell.accuracy)} ({headline.span(cell.interval)}), {sample}",
-        f"shuffled labels {headline.share(cell.shuffled)} ({shuffled})",
+        f"accuracy {share(cell.accuracy)} ({span(cell.interval)}), {sample}",
+        f"shuffled labels {share(cell.shuffled)} ({shuffled})",
         f"p = {number(cell.selectivity_p)}, corrected p = {number(cell.corrected_p)}",
         *(", ".join(controls[start : start + 3]) for start in range(0, len(controls), 3)),
         *([f"not run: {', '.join(missing)}"] if missing else []),

@@ -9,7 +9,8 @@ from workbench.figures.words import number
 from workbench.reports.escape import short
 from workbench.reports.fit_records import SIGNIFICANT_P, CellRecord, FitRecord, TextRecord
 from workbench.reports.fit_words import CONTROLS, control, not_run
-from workbench.reports.headline import Headline, Notice, share, span
+from workbench.reports.headline import Headline, Notice
+from workbench.reports.shares import share, span
 
 
 def place(cell: CellRecord) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator
 
 from markupsafe import Markup
@@ -22,8 +20,8 @@ from workbench.reports.fit_headline import (
 )
 from workbench.reports.fit_records import CellRecord, FitRecord
 from workbench.reports.fit_words import STANDINGS, not_run
-from workbench.reports.headline import share, span
-from workbench.reports.html import _environment, _flat
+from workbench.reports.page import dotted, page_templates, style_hash
+from workbench.reports.shares import share, span
 
 GRIDS_DRAWN, CELLS_DRAWN, CELLS_LISTED, TEXT_SITES_DRAWN = 8, 3, 200, 8
 _GRAVE = ("partial", "uncorrected", "near-duplicates")
@@ -49,7 +47,7 @@ def _pairs(fit: FitRecord) -> list[tuple[str, str]]:
 
 
 def _provenance(fit: FitRecord) -> list[tuple[str, str]]:
-    return list(_flat(fit.model_dump(mode="json", by_alias=True, exclude={"fits", "text"})))
+    return list(dotted(fit.model_dump(mode="json", by_alias=True, exclude={"fits", "text"})))
 
 
 def _run(value: float | None) -> str:
@@ -59,8 +57,8 @@ def _run(value: float | None) -> str:
 
 def render_fit_report(fit: FitRecord) -> str:
     """The whole report as one HTML document."""
-    environment = _environment()
-    css = "".join(environment.get_template(name).render() for name in ("report.css", "fit.css"))
+    templates = page_templates()
+    css = "".join(templates.get_template(name).render() for name in ("report.css", "fit.css"))
     cells = scored(fit)
     pairs = _pairs(fit)
     grids = [(label, probe, _drawing(grid_svg(fit, label=label, probe=probe))) for label, probe in pairs[:GRIDS_DRAWN]]
@@ -68,12 +66,12 @@ def render_fit_report(fit: FitRecord) -> str:
         (site, _drawing(text_scores_svg(fit, site=site)), [row for row in fit.text if row.site == site])
         for site in text_sites(fit)[:TEXT_SITES_DRAWN]
     ]
-    return environment.get_template(
+    return templates.get_template(
         "fit.html"
     ).render(
         fit=fit,
         css=Markup(css),  # noqa: S704
-        style_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        style_hash=style_hash(css),
         notices=fit_notices(fit),
         grave=_GRAVE,
         line=fit_line(fit),

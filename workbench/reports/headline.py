@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from workbench.figures.words import EFFECT
-from workbench.reports.records import AuditRecord, Interval
+from workbench.reports.records import AuditRecord
+from workbench.reports.shares import share, span
 
 LOW_COVERAGE = 0.5
 
@@ -34,19 +35,6 @@ _EXCHANGED = {
     "follows": "Share of honest problems that give the donor's answer when its thoughts are put in.",
     "moves": "Share of honest problems that say something else when another's thoughts are put in.",
 }
-
-
-def share(value: float | None) -> str:
-    """A share with as many digits as it takes to tell it from 0 and 1."""
-    if value is None:
-        return "–"
-    text = f"{value:.3f}" if 0.001 <= value <= 0.999 or value in {0.0, 1.0} else f"{value:.5f}"
-    return text[:-1] if text.endswith("0") else text
-
-
-def span(interval: Interval) -> str:
-    """``0.95 to 0.99``."""
-    return f"{share(interval.low)} to {share(interval.high)}"
 
 
 def notices(audit: AuditRecord) -> list[Notice]:

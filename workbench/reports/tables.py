@@ -7,8 +7,8 @@ import io
 
 from workbench.figures.words import sentence
 from workbench.reports.escape import csv_cell
-from workbench.reports.headline import share, span
 from workbench.reports.records import AuditRecord, ProblemRecord
+from workbench.reports.shares import share, span
 
 VERDICT_COLUMNS = ("condition", "n", "agrees", "diverges", "cannot tell", "share diverging", "95 % interval")
 _CSV_COLUMNS = (
