@@ -119,3 +119,23 @@ def loaded(loaded_models):
 def model_folder(model_folders, tmp_path):
     """A copy of the GPT-2 folder that a test may spoil."""
     return Path(shutil.copytree(model_folders["gpt2"], tmp_path / "model"))
+
+
+@pytest.fixture(scope="session")
+def problems(tmp_path_factory):
+    """A file of 120 problems with known thoughts."""
+    from workbench.tasks import Rooms, problem_lines
+
+    path = tmp_path_factory.mktemp("problems") / "p.jsonl"
+    path.write_bytes(problem_lines(Rooms(4).make(120, seed=1)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def captured(tmp_path_factory, model_folders, problems):
+    """A finished capture of these problems, made by the command; tests read it and never change it."""
+    from workbench.cli import run
+
+    out = tmp_path_factory.mktemp("captured") / "run"
+    assert run(["capture", str(model_folders["gpt2"]), "--problems", str(problems), "--out", str(out)]) == 0
+    return out

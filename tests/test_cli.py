@@ -16,11 +16,10 @@ from workbench.cli import run
 from workbench.organisms import ORGANISMS, bundled
 from workbench.reasoners.contract import CHECKS
 from workbench.store import RunStore
-from workbench.tasks import Rooms, problem_lines
 
 COMMANDS = [
     ["demo"], ["check-model"], ["capture"], ["fit"], ["audit"], ["verify"], ["dashboard"], ["doctor"],
-    ["convert"], ["organism", "list"], ["organism", "show"], ["organism", "train"], ["organism", "export"],
+    ["apply"], ["convert"], ["organism", "list"], ["organism", "show"], ["organism", "train"], ["organism", "export"],
 ]  # fmt: skip
 
 
@@ -30,21 +29,6 @@ def one_json(capsys):
     value, end = json.JSONDecoder().raw_decode(out)
     assert out[end:] == "\n"
     return value, err
-
-
-@pytest.fixture(scope="module")
-def problems(tmp_path_factory):
-    path = tmp_path_factory.mktemp("cli") / "p.jsonl"
-    path.write_bytes(problem_lines(Rooms(4).make(120, seed=1)))
-    return path
-
-
-@pytest.fixture(scope="module")
-def captured(tmp_path_factory, model_folders, problems):
-    """A finished capture, made by the command."""
-    out = tmp_path_factory.mktemp("cli-run") / "run"
-    assert run(["capture", str(model_folders["gpt2"]), "--problems", str(problems), "--out", str(out)]) == 0
-    return out
 
 
 # Help and usage
@@ -121,7 +105,7 @@ def test_usage_errors_are_2_and_write_nothing(capsys, tmp_path, monkeypatch, arg
          "unknown gate"),
         (["audit", "{model}", "--calibration", "{good}", "--problems", "{good}", "--out", "x", "--alpha", "1.5"],
          "alpha"),
-        (["verify", "."], "neither an audit nor a run"),
+        (["verify", "."], "no audit, no fit and no run"),
         (["check-model", "{model}", "--problems", "nowhere.jsonl"], "no such file"),
         (["check-model", "{model}", "--device", "banana"], "no such device"),
         (["dashboard", "nowhere"], "no such folder"),
@@ -260,59 +244,6 @@ def test_capture_keeps_the_sites_that_were_asked_for(capsys, tmp_path, model_fol
     assert one_json(capsys)[0]["sites"] == sites
     assert run([*arguments, "--json"]) == 2
     assert "other settings" in one_json(capsys)[0]["message"]
-
-
-def test_fit_with_a_plan(capsys, tmp_path, captured):
-    plan = tmp_path / "plan.toml"
-    plan.write_text('sites = ["thought"]\nsteps = [0, 2]\nheld_out = 0.4\n')
-    capsys.readouterr()
-    assert run(["fit", str(captured), "--out", str(tmp_path / "probes"), "--plan", str(plan), "--json"]) == 0
-    value, err = one_json(capsys)
-    assert [(row["site"], row["step"]) for row in value["fits"]] == [("thought", 0), ("thought", 2)]
-    for row in value["fits"]:
-        assert {"accuracy", "interval", "shuffled", "majority", "input_only", "n"} <= row.keys()
-    assert err == ""
-    assert (tmp_path / "probes" / "fit.json").is_file()
-    assert run(["fit", str(captured), "--out", str(tmp_path / "again"), "--plan", str(plan)]) == 0
-    out, err = capsys.readouterr()
-    assert "Value probes on held-out groups" in out
-    assert "fit: 2/2" in err
-    assert (tmp_path / "probes" / "fit.json").read_bytes() == (tmp_path / "again" / "fit.json").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        ("layers = [1]", "layers"),
-        ("sites = []", "sites"),
-        ('sites = "thought"', "sites"),
-        ("steps = [-1]", "steps"),
-        ("steps = [0.5]", "steps"),
-        ("held_out = 1.0", "held_out"),
-        ("held_out = 0.0", "held_out"),
-        ("seed = -1", "seed"),
-        ("sites = [", "not valid TOML"),
-        ('sites = ["nope"]', "nope"),
-        ("steps = [99]", "no step"),
-    ],
-)
-def test_fit_with_a_bad_plan(capsys, tmp_path, captured, text, key):
-    plan = tmp_path / "plan.toml"
-    plan.write_text(text)
-    capsys.readouterr()
-    assert run(["fit", str(captured), "--out", str(tmp_path / "probes"), "--plan", str(plan)]) == 2
-    assert key in capsys.readouterr().err
-    assert not (tmp_path / "probes").exists()
-
-
-def test_fit_needs_known_thoughts(capsys, tmp_path, model_folders):
-    path = tmp_path / "p.jsonl"
-    path.write_text("".join(f'{{"id": "{k}", "prompt": "start vault"}}\n' for k in range(30)))
-    folder, out = str(model_folders["gpt2"]), str(tmp_path / "run")
-    assert run(["capture", folder, "--problems", str(path), "--out", out, "--no-channel"]) == 0
-    capsys.readouterr()
-    assert run(["fit", out, "--out", str(tmp_path / "probes")]) == 2
-    assert "thoughts" in capsys.readouterr().err
 
 
 def test_verify_of_a_run_before_and_after_damage(capsys, tmp_path, captured):

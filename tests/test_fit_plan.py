@@ -115,7 +115,7 @@ def test_steps_that_are_only_needed_as_controls_are_read_and_have_no_cells(tmp_p
     ("plan", "error", "match"),
     [
         ({"sites": ["blocks.7.*"]}, UnknownSiteError, "no site"),
-        ({"steps": [9]}, ConfigError, "leaves no cell"),
+        ({"steps": [9]}, ConfigError, "no step 9"),
         ({"sites": ["blocks.*"], "layers": [3]}, ConfigError, "leaves no cell"),
     ],
 )

@@ -156,13 +156,18 @@ def _cells(
     ]
     n_steps = max((int(record["n_steps"]) for record in store.problems), default=0)
     steps = range(n_steps) if plan.steps is None else plan.steps
+    if beyond := [step for step in steps if step >= n_steps]:
+        raise ConfigError(
+            f"no step {beyond[0]} in this run", path=store.path, field="steps", expected=f"0 to {n_steps - 1}",
+            found=list(steps)[:20],
+        )  # fmt: skip
     cells: list[Cell] = []
     columns: dict[str, Column] = {}
     for site in sites:
         for step in steps:
             for label in plan.labels:
                 column = table.column(label, step)
-                if column is not None and step < n_steps:
+                if column is not None:
                     cells.append(Cell(Place(site, step), label, column.name))
                     columns[column.name] = column
     if not cells:
