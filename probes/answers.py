@@ -39,6 +39,8 @@ class Settings:
     tol: float = 1e-4
     max_iter: int = 200
     precision: Precision = "float32"
+    device: str = "cpu"
+    """Where logistic fits run."""
 
     def strengths(self, n: int) -> Floats:
         """scikit-learn's C of each penalty for n rows, rising."""
@@ -50,7 +52,13 @@ def answer(matrix: Matrix, questions: Sequence[Question], settings: Settings) ->
     open_ = [question for question in questions if question.undefined_because is None]
     answers = {question.name: _undefined(matrix, question) for question in questions}
     if open_:
-        scaled = ScaledRows.of(matrix.fit, precision=settings.precision, tol=settings.tol, max_iter=settings.max_iter)
+        scaled = ScaledRows.of(
+            matrix.fit,
+            precision=settings.precision,
+            tol=settings.tol,
+            max_iter=settings.max_iter,
+            device=settings.device,
+        )
         targets = np.stack([question.fit for question in open_])
         folds = np.stack([_folds(matrix, question, settings) for question in open_])
         chosen = choose_strengths(scaled, targets, folds, settings.strengths)

@@ -52,16 +52,17 @@ class ScaledRows:
     precision: Precision
     tol: float
     max_iter: int
+    device: str = "cpu"
 
     @classmethod
-    def of(cls, X: NDArray[Any], *, precision: Precision, tol: float, max_iter: int) -> Self:
+    def of(cls, X: NDArray[Any], *, precision: Precision, tol: float, max_iter: int, device: str = "cpu") -> Self:
         """Rows [n, d] over the root mean square of what is left after centring."""
         centred = X - X.mean(axis=0, dtype=np.float64).astype(X.dtype)
         largest = float(np.abs(centred).max())
         spread = largest * float(np.sqrt(np.mean(np.square(centred / largest), dtype=np.float64))) if largest else 0.0
         scale = spread or 1.0
         dtype = np.float64 if precision == "float64" else np.float32
-        return cls(np.asarray(X / X.dtype.type(scale), dtype=dtype), scale, precision, tol, max_iter)
+        return cls(np.asarray(X / X.dtype.type(scale), dtype=dtype), scale, precision, tol, max_iter, device)
 
     def fit(self, targets: Ints, Cs: Floats) -> list[Learned]:
         """One fit for each row of targets [P, n] (-1: not used) and each strength [P]."""
@@ -69,7 +70,10 @@ class ScaledRows:
 
         if not len(targets):
             return []
-        fits = fit_logistic(self.rows, targets, C=Cs, tol=self.tol, max_iter=self.max_iter, precision=self.precision)
+        fits = fit_logistic(
+            self.rows, targets, C=Cs, tol=self.tol, max_iter=self.max_iter, precision=self.precision,
+            device=self.device,
+        )  # fmt: skip
         return [
             Learned(
                 fits.classes[p], fits.coef[p] / self.scale, fits.intercept[p], float(Cs[p]), int(fits.n_iter[p]),

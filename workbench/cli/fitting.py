@@ -79,6 +79,7 @@ def fit(
     from workbench.fitting.estimate import estimate
     from workbench.fitting.job import run_fit
     from workbench.fitting.plan import FitPlan, read_fit_plan
+    from workbench.reasoners.loading import choose_device
 
     if plan is not None and seed:
         raise ConfigError("the plan has a seed of its own", field="--seed", hint="Set `seed` in the plan.")
@@ -93,7 +94,10 @@ def fit(
     if model is not None:
         loaded = load(model, device=device, dtype="float32", trust_remote_code=trust_remote_code)
     with _progress(json) as advance:
-        record = run_fit(run, out, chosen, base=base, model=loaded, twin=twin, engine=where, progress=advance)
+        record = run_fit(
+            run, out, chosen, base=base, model=loaded, twin=twin, engine=where, device=choose_device(device),
+            progress=advance,
+        )  # fmt: skip
     return _print_fit(record, out, json)
 
 

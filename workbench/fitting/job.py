@@ -47,6 +47,7 @@ def run_fit(
     model: LoadedModel | None = None,
     twin: Path | None = None,
     engine: Engine | None = None,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> FitRecord:
     """Carry out a plan of probes over a captured run.
@@ -63,6 +64,7 @@ def run_fit(
         twin: a run of the same problems by the model's random twin (`capture --random-twin`), as a control; where it
             is missing and the model is there, it is captured into `out/twin`.
         engine: who does the work (default: this process).
+        device: of torch, where logistic fits run; another device rounds otherwise.
         progress: called as problems of the twin are captured and as units are finished.
 
     Raises:
@@ -76,7 +78,7 @@ def run_fit(
     if model is not None:
         _must_be_the_runs(model, store)
     grid = lay_out(store, plan, base=base, twin=twin is not None or model is not None)
-    job = _job(store, plan, base, model, twin)
+    job = _job(store, plan, base, model, twin) | {"device": device}
     with _folder(out, job) as finished:
         if finished is not None:
             return finished
@@ -90,7 +92,7 @@ def run_fit(
         sweep_temps(parts)
         spec = FitSpec(
             run=run.resolve(), twin=None if twin is None else twin.resolve(), plan=plan, base=base.resolve(),
-            model=None if model is None else model.origin,
+            model=None if model is None else model.origin, device=device,
         )  # fmt: skip
         _do_units(spec, grid, parts, engine, model, lambda done, planned: tell("fit", done, planned))
         record, packs = assemble(parts, grid, plan, store, twin_root=twin_root, versions=job["versions"])

@@ -39,12 +39,19 @@ class FitSpec:
     model: ModelSource | None = None
     """Where a worker of another process finds the model that text probes and lenses need."""
 
+    device: str = "cpu"
+    """Where logistic fits run."""
+
     @property
     def settings(self) -> Settings:
         """How labels are learned."""
         plan = self.plan
         return Settings(
-            lambdas=tuple(plan.lambdas), n_shuffles=plan.controls.shuffles, n_tasks=plan.controls.tasks, seed=plan.seed
+            lambdas=tuple(plan.lambdas),
+            n_shuffles=plan.controls.shuffles,
+            n_tasks=plan.controls.tasks,
+            seed=plan.seed,
+            device=self.device,
         )
 
 
