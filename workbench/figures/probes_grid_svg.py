@@ -104,6 +104,8 @@ def _legend(frame: _Frame, y: float) -> str:
     parts, x = [], 10.0
     for standing, mark in GRID_MARKS.items():
         n = sum(cell.mark == standing for cell in frame.drawn.cells)
+        if mark.symbol and not n:
+            continue  # nothing bears it
         text = f"{mark.legend} ({n})"
         if not mark.symbol:
             parts.append(words(x, y, f"no mark: {text}", size=11, fill=ink.ink, anchor="start", extra=_INK))

@@ -18,10 +18,16 @@ def place(cell: CellRecord) -> str:
     return f"{short(cell.site, 32)}, step {cell.step}, {short(cell.label, 24)}, {short(cell.probe, 16)}"
 
 
+LOGISTIC = "logistic"
+
+
 def scored(fit: FitRecord) -> list[CellRecord]:
-    """Cells with a score, the best first: readable before others, then by what is gained over shuffled labels."""
+    """Cells with a score, the best first: readable ones, then logistic ones, then by the gain over shuffled labels.
+
+    Probes of other kinds screen; the logistic one is reported, and only it has every control.
+    """
     cells = [cell for cell in fit.fits if cell.accuracy is not None]
-    return sorted(cells, key=lambda cell: (cell.standing != "readable", -_gain(cell), cell.key))
+    return sorted(cells, key=lambda cell: (cell.standing != "readable", cell.probe != LOGISTIC, -_gain(cell), cell.key))
 
 
 def _gain(cell: CellRecord) -> float:

@@ -34,6 +34,11 @@ def control(cell: CellRecord, name: str) -> float | None:
 
 
 def not_run(cell: CellRecord) -> list[str]:
-    """Names of the controls that this cell lacks; what comes before step 0 is not missed, nor is a lens."""
+    """Names of the controls that this cell lacks.
+
+    What comes before step 0 is not missed, nor is a lens, nor the control task of a probe that only screens.
+    """
     optional = {"logit_lens", "shuffled_high", *(("previous_step", "position_0") if cell.step == 0 else ())}
+    if cell.probe != "logistic":
+        optional.add("control_task")
     return [name for field, name in CONTROLS.items() if field not in optional and control(cell, field) is None]
