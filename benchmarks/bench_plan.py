@@ -1,8 +1,8 @@
 """A whole plan of probes on one machine: `python -m benchmarks.bench_plan [--workers N] [--problems N]`.
 
 4 sites x 4 layers x 8 steps x 8 labels with 100 refits on shuffled labels each, on vectors of 256 numbers, from a
-store on disk; half of the problems are learned from. Wall seconds, and beside them what a loop over scikit-learn's
-LogisticRegression would take for the reported probes alone, without a single control, from a few of them.
+store on disk; half of the problems are learned from. Wall seconds, and beside them what a loop over scikit-learn
+would take on one core for the same fits, estimated from a few of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
 from benchmarks.machine import about_this_machine
 from workbench.engines import LocalEngine
@@ -30,8 +30,11 @@ SITES = tuple(
     for name in ("attn.hook_out", "hook_resid_mid", "mlp.hook_out", "hook_resid_post")
 )
 N_STEPS, DIM, SHARD = 8, 256, 128
-VALUES = tuple(["alder", "ash", "birch", "cedar", "elm", "fir", "oak", "yew"])
+VALUES = ("alder", "ash", "birch", "cedar", "elm", "fir", "oak", "yew")
 N_TIMED = 4
+N_FITS = 5 * 3 + 1 + 6 + 3
+"""Logistic fits of a cell: penalties x folds, the probe itself, prefixes, control tasks."""
+N_REFITS = 101
 
 
 def write_store(folder: Path, n: int) -> None:
@@ -64,18 +67,19 @@ def record_of(number: int, chain: np.ndarray) -> dict[str, Any]:
     return {"problem": problem, "role": "problem", "said": "", "n_emitted": 0, "n_steps": N_STEPS}
 
 
-def scikit_learn_seconds(run: Path) -> float:
-    """Of one probe, with one penalty and no control."""
+def scikit_learn_seconds(run: Path) -> tuple[float, float]:
+    """Of one logistic fit with one penalty, and of one refit of a ridge classifier."""
     store = RunStore(run)
-    taken = []
+    fits, refits = [], []
     for step in range(N_TIMED):
-        rows = store.select(SITES[-1], step=step)
+        rows = store.select(SITES[step], step=step)
         X = rows.vectors[: len(rows) // 2].astype(np.float32)
         y = [store.problems[k]["problem"]["thoughts"][step] for k in rows.example[: len(X)]]
-        started = time.perf_counter()
-        LogisticRegression(max_iter=2000).fit(X, y)
-        taken.append(time.perf_counter() - started)
-    return float(np.median(taken))
+        for taken, model in ((fits, LogisticRegression(max_iter=2000)), (refits, RidgeClassifier())):
+            started = time.perf_counter()
+            model.fit(X, y)
+            taken.append(time.perf_counter() - started)
+    return float(np.median(fits)), float(np.median(refits))
 
 
 def main() -> None:
@@ -89,7 +93,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         run, out = Path(scratch) / "run", Path(scratch) / "fit"
         write_store(run, asked.problems)
-        one = scikit_learn_seconds(run)
+        fit, refit = scikit_learn_seconds(run)
         plan = FitPlan(labels=[f"thought[{k}]" for k in range(N_STEPS)])
         started = time.perf_counter()
         record = run_fit(run, out, plan, engine=LocalEngine(workers=asked.workers))
@@ -104,7 +108,8 @@ def main() -> None:
         f"{record.n_cells * 100} refits on shuffled labels; {rows[0]} rows to learn from, {rows[1]} held out; "
         f"store {size / 1e9:.2f} GB, {asked.workers} workers of one thread, peak {peak / 1024:.0f} MiB a process\n"
         f"whole plan with all controls: {took:.0f} s ({took / record.n_cells:.3f} s a cell)\n"
-        f"scikit-learn, one penalty, no control: {one:.2f} s a probe, {one * record.n_cells / 60:.0f} min for the cells\n"
+        f"scikit-learn: {fit:.3f} s a logistic fit, {refit:.3f} s a ridge refit; for {N_FITS} and {N_REFITS} a cell "
+        f"{(N_FITS * fit + N_REFITS * refit) * record.n_cells / 60:.0f} min on one core\n"
         f"planted cells readable: {sum(cell.readable for cell in own)} of {len(own)}; "
         f"others: {sum(cell.readable for cell in other)} of {len(other)}",
         highlight=False,
