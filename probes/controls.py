@@ -15,6 +15,9 @@ from probes.linear import ValueProbe
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
+LEAST_ALIKE = 5
+"""Fewest groups that exchange labels among themselves; sizes that fewer groups have are taken with their neighbours."""
+
 
 @dataclass(frozen=True)
 class ShuffledControl:
@@ -46,8 +49,8 @@ def shuffled_labels(
     one direction holds the value: a refit on shuffled labels finds that direction too, with a random sign, and then
     reads nearly all test rows right or nearly all wrong.
 
-    Groups of more than one row keep their labels together: where every group has one label, the labels
-    of groups are permuted, else groups of equal size exchange their labels row by row.
+    Groups of more than one row keep their labels together: where every group has one label, groups of
+    equal or neighbouring sizes exchange it, else groups of equal size exchange their labels row by row.
 
     Args:
         X_fit: [n_fit, d].
@@ -112,7 +115,8 @@ def permuted_labels(target: Ints, groups: ArrayLike | None, *, n_shuffles: int, 
         raise ProbeDataError(f"groups_fit must name a group for each of {len(target)} rows; found {len(names)}")
     _, first, group_of, sizes = np.unique(names, return_index=True, return_inverse=True, return_counts=True)
     if (target == target[first][group_of]).all():
-        return np.stack([rng.permutation(target[first])[group_of] for _ in range(n_shuffles)])
+        of_groups, alike = target[first], _alike_in_size(sizes)
+        return np.stack([_exchanged(of_groups, alike, rng)[group_of] for _ in range(n_shuffles)])
     in_order = np.argsort(group_of, kind="stable")
     starts = np.cumsum(sizes) - sizes
     blocks = [in_order[starts[sizes == size][:, None] + np.arange(size)] for size in np.unique(sizes)]
@@ -126,6 +130,27 @@ def permuted_labels(target: Ints, groups: ArrayLike | None, *, n_shuffles: int, 
         for block in blocks:
             shuffle[block] = target[rng.permutation(block)]
     return shuffles
+
+
+def _alike_in_size(sizes: Ints) -> list[Ints]:
+    """Groups that exchange labels: of equal or neighbouring sizes, so many that there is something to exchange.
+
+    Large groups that share a label make it common; exchanged with small ones it would not be, and every shuffle would
+    read worse than labels that the vectors tell nothing about.
+    """
+    order = np.argsort(sizes, kind="stable")
+    cuts: list[int] = []
+    for end in (np.flatnonzero(np.diff(sizes[order])) + 1).tolist():
+        if end - (cuts[-1] if cuts else 0) >= LEAST_ALIKE <= len(sizes) - end:
+            cuts.append(end)
+    return list(np.split(order, cuts))
+
+
+def _exchanged(labels: Ints, alike: list[Ints], rng: np.random.Generator) -> Ints:
+    shuffled = labels.copy()
+    for groups in alike:
+        shuffled[groups] = rng.permutation(labels[groups])
+    return shuffled
 
 
 def majority(y_fit: ArrayLike, y_test: ArrayLike) -> float:
