@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from scipy.special import log_softmax
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from probes.code_length import CodeLength, code_length, prefix_sizes
-from probes.controls import shuffles_of
+from probes.controls import NO_EXCHANGE, NothingToExchange, shuffles_of
 from probes.linear import DEFAULT_FOLDS, assign_folds
 from probes.logistic_rows import Precision
 from probes.questions import Answer, Bin, Matrix, Point, Question
@@ -50,7 +50,7 @@ class Settings:
 def answer(matrix: Matrix, questions: Sequence[Question], settings: Settings) -> list[Answer]:
     """Answer every question; degenerate ones are answered with the reason why they are undefined."""
     open_ = [question for question in questions if question.undefined_because is None]
-    answers = {question.name: _undefined(matrix, question) for question in questions}
+    answers = {question.name: _undefined(matrix, question, question.undefined_because) for question in questions}
     if open_:
         scaled = ScaledRows.of(
             matrix.fit,
@@ -67,15 +67,15 @@ def answer(matrix: Matrix, questions: Sequence[Question], settings: Settings) ->
         for plan in plans:
             learned = [next(fits) for _ in plan.targets]
             answers[plan.question.name] = _answered(matrix, plan, learned, settings)
-        for name, shuffles in _shuffles(matrix, [q for q in open_ if q.whole], settings):
-            answers[name] = replace(answers[name], shuffles=shuffles)
+        for question, shuffles in _shuffles(matrix, [q for q in open_ if q.whole], settings):
+            name, lonely = question.name, _undefined(matrix, question, "no score without its control: " + NO_EXCHANGE)
+            answers[name] = lonely if shuffles is None else replace(answers[name], shuffles=shuffles)
     return [answers[question.name] for question in questions]
 
 
-def _undefined(matrix: Matrix, question: Question) -> Answer:
+def _undefined(matrix: Matrix, question: Question, because: str | None) -> Answer:
     n_fit = int((question.fit >= 0).sum())
-    groups = matrix.groups_held[question.held >= 0]
-    return Answer(question.name, n_fit, groups, undefined_because=question.undefined_because)
+    return Answer(question.name, n_fit, matrix.groups_held[question.held >= 0], undefined_because=because)
 
 
 def _folds(matrix: Matrix, question: Question, settings: Settings) -> Ints:
@@ -130,9 +130,13 @@ def _whole_groups(sizes: Sequence[int], groups: Ints) -> list[int]:
 
 
 def _control_tasks(matrix: Matrix, question: Question, settings: Settings) -> list[tuple[Ints, Ints]]:
-    """Labels that are random functions of the input type, drawn from the label's own shares; none where impossible."""
+    """Labels that are random functions of the input type, drawn from the label's own shares; none where impossible.
+
+    Held-out rows of a type that no fit row has are not asked: no probe could have learned their label by heart.
+    """
     n_types = int(max(matrix.types_fit.max(), matrix.types_held.max(initial=0))) + 1
-    known, asked = question.fit >= 0, question.held >= 0
+    known = question.fit >= 0
+    asked = (question.held >= 0) & np.isin(matrix.types_held, matrix.types_fit[known])
     drawn = []
     for task in range(settings.n_tasks):
         rng = np.random.default_rng([settings.seed, 2, task])
@@ -141,7 +145,7 @@ def _control_tasks(matrix: Matrix, question: Question, settings: Settings) -> li
             np.where(keep, value_of[types], -1)
             for keep, types in ((known, matrix.types_fit), (asked, matrix.types_held))
         )
-        if len(np.unique(fit[known])) >= 2:
+        if len(np.unique(fit[known])) >= 2 and asked.any():
             drawn.append((fit, held))
     return drawn
 
@@ -226,23 +230,29 @@ def _confusions(truth: Ints, read: Ints) -> tuple[tuple[int, int, int], ...]:
     return tuple((value, other, -n) for n, value, other in found[:N_CONFUSIONS])
 
 
-def _shuffles(matrix: Matrix, questions: Sequence[Question], settings: Settings) -> list[tuple[str, Floats]]:
-    """Accuracies on true and shuffled labels; labels known for the same rows share one factorisation."""
+def _shuffles(
+    matrix: Matrix, questions: Sequence[Question], settings: Settings
+) -> Iterator[tuple[Question, Floats | None]]:
+    """Accuracies on true and shuffled labels, None where no labels can be exchanged.
+
+    Labels known for the same rows share one factorisation.
+    """
     patterns: dict[bytes, list[Question]] = {}
     for question in questions:
         pattern = np.concatenate([question.fit >= 0, question.held >= 0])
         patterns.setdefault(np.packbits(pattern).tobytes(), []).append(question)
-    found = []
     for alike in patterns.values():
         fit, held = alike[0].fit >= 0, alike[0].held >= 0
         ridge = SharedRidge.of(matrix.fit[fit], matrix.held[held], precision=_ridge_precision(settings))
+        groups = matrix.groups_fit[fit], matrix.groups_held[held]
         for question in alike:
-            targets, truth = shuffles_of(
-                question.fit[fit], question.held[held], matrix.groups_fit[fit], matrix.groups_held[held],
-                settings.n_shuffles, settings.seed,
-            )  # fmt: skip
-            found.append((question.name, ridge.accuracy(targets, truth, question.n_classes)))
-    return found
+            labels = question.fit[fit], question.held[held]
+            try:
+                shuffled = shuffles_of(*labels, *groups, settings.n_shuffles, settings.seed)
+            except NothingToExchange:
+                yield question, None
+            else:
+                yield question, ridge.accuracy(*shuffled, question.n_classes)
 
 
 def _ridge_precision(settings: Settings) -> Literal["float32", "float64"]:

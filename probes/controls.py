@@ -19,6 +19,16 @@ LEAST_ALIKE = 5
 """Fewest groups that exchange labels among themselves; sizes that fewer groups have are taken with their neighbours."""
 
 
+NO_EXCHANGE = (
+    "no two groups have the same number of rows, so none can exchange its labels. "
+    "Give more groups, or groups of equal size."
+)
+
+
+class NothingToExchange(ProbeDataError):
+    """Labels that no shuffle can change without breaking groups apart."""
+
+
 @dataclass(frozen=True)
 class ShuffledControl:
     """Accuracy of a ridge classifier on true labels beside the same classifier fitted on shuffled ones."""
@@ -92,12 +102,12 @@ def shuffles_of(
     Equal seeds and groups give equal permutations whatever the labels, so that a grid's cells are shuffled alike.
 
     Raises:
-        ProbeDataError: no two of the fit groups can exchange their labels.
+        NothingToExchange: no two of the fit groups can exchange their labels.
     """
     fit = permuted_labels(target, groups_fit, n_shuffles=n_shuffles, rng=np.random.default_rng([seed, 0]))
     try:
         test = permuted_labels(truth, groups_test, n_shuffles=n_shuffles, rng=np.random.default_rng([seed, 1]))
-    except ProbeDataError:
+    except NothingToExchange:
         test = np.tile(truth, (n_shuffles, 1))
     return np.vstack([target, fit]), np.vstack([truth, test])
 
@@ -106,7 +116,7 @@ def permuted_labels(target: Ints, groups: ArrayLike | None, *, n_shuffles: int, 
     """[n_shuffles, n] permutations of the labels that keep whole groups together.
 
     Raises:
-        ProbeDataError: no two groups can exchange their labels.
+        NothingToExchange: no two groups can exchange their labels.
     """
     if groups is None:
         return np.stack([rng.permutation(target) for _ in range(n_shuffles)])
@@ -121,10 +131,7 @@ def permuted_labels(target: Ints, groups: ArrayLike | None, *, n_shuffles: int, 
     starts = np.cumsum(sizes) - sizes
     blocks = [in_order[starts[sizes == size][:, None] + np.arange(size)] for size in np.unique(sizes)]
     if all(len(block) < 2 for block in blocks):
-        raise ProbeDataError(
-            "no two groups have the same number of rows, so none can exchange its labels. "
-            "Give more groups, or groups of equal size."
-        )
+        raise NothingToExchange(NO_EXCHANGE)
     shuffles = np.tile(target, (n_shuffles, 1))
     for shuffle in shuffles:
         for block in blocks:

@@ -62,6 +62,8 @@ class Question:
             return f"{len(asked)} held-out rows have a label; two are needed"
         if len(np.unique(asked)) < 2:
             return f"all {len(asked)} held-out rows hold the same value: any score would be 0 or 1"
+        if not np.isin(asked, known).any():
+            return f"no fit row holds any value of the {len(asked)} held-out rows: the score would be 0"
         return None
 
 

@@ -91,14 +91,15 @@ def part_of(
     columns: dict[str, Any] = {}
     for answer in answers:
         classes = grid.columns[answer.name].classes
-        columns[answer.name] = _plain(answer, others.get(answer.name, {}))
+        readings = others.get(answer.name, {}) if answer.undefined_because is None else {}
+        columns[answer.name] = _plain(answer, readings)
         columns[answer.name]["logit_lens"] = (lenses or {}).get(answer.name)
         if answer.learned is not None:
             learned = answer.learned
             probes[f"{answer.name}/logistic"] = FrozenProbe(
                 KIND_OF["logistic"], tuple(classes[k] for k in learned.classes), learned.coef, learned.intercept
             )
-        for kind, reading in others.get(answer.name, {}).items():
+        for kind, reading in readings.items():
             probes[f"{answer.name}/{kind}"] = FrozenProbe(
                 kind, tuple(classes[k] for k in reading.classes), reading.coef, reading.intercept
             )
