@@ -47,9 +47,20 @@ def test_every_vector_has_a_reading(fitted, run, tmp_path):
     assert step.score.between(0.25, 1.0).all()
 
 
+def test_a_second_capture_of_the_same_problems_leaves_out_what_was_learned_from(fitted, run, tmp_path):
+    """More sites make another run; its problems are no news to the probes."""
+    record, out = fitted
+    problems = [item["problem"] for item in RunStore(run).problems]
+    again = planted_run(tmp_path / "again", problems=[p | {"group": "other"} for p in problems], config={"again": True})
+    assert RunStore(again).root != record.run_root
+    n = {cell.step: cell.n for cell in record.fits}
+    assert {one.n for one in apply_probes(out, again, tmp_path / "a")} == set(n.values())
+
+
 def test_another_run_is_scored_whole_and_one_without_values_is_read_only(fitted, tmp_path):
     _, out = fitted
-    other = planted_run(tmp_path / "other", n=64, seed=0)
+    new = [problem | {"prompt": f"again {problem['prompt']}"} for problem in planted_problems(64, 3)]
+    other = planted_run(tmp_path / "other", problems=new)
     assert {one.n for one in apply_probes(out, other, tmp_path / "a")} == {64}
     problems = planted_problems(64, 3)
     unknown = planted_run(tmp_path / "unknown", problems=problems)

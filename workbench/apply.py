@@ -17,6 +17,7 @@ from probes.splits import held_out_by_hash
 from workbench.errors import ConfigError, CorruptArtifact, HashMismatch, SchemaError
 from workbench.fit import load_fits
 from workbench.fitting.labels import LabelTable
+from workbench.fitting.learned_from import are_among
 from workbench.jsonio import canonical_json
 from workbench.reports.fit_records import FitRecord, read_fit
 from workbench.store import RunStore, joined_visits, write_file
@@ -82,9 +83,15 @@ class _Truth:
         share, seed = record.plan["held_out"], record.plan["seed"]
         if not isinstance(share, float) or not isinstance(seed, int):
             raise SchemaError("the fit does not tell how it was split", field="plan.held_out, plan.seed")
-        # Only the run that was learned from has rows that were learned from.
-        whole = store.root != record.run_root
-        self.fresh = np.ones(len(groups), np.bool_) if whole else held_out_by_hash(groups, share, seed=seed)
+        if store.root == record.run_root:
+            self.fresh = held_out_by_hash(groups, share, seed=seed)
+        else:
+            try:
+                self.fresh = ~are_among([plain_prompt(problem) for problem in self.problems], record.fit_prompts)
+            except ValueError as error:
+                raise SchemaError(
+                    f"the fit does not tell what it learned from: {error}", field="fit_prompts"
+                ) from error
 
     def values(self, label: str, step: int) -> list[str | None]:
         """Known value of each problem; none for labels from a file, which is not at hand."""

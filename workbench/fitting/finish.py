@@ -13,6 +13,7 @@ from probes import FrozenProbe, exact_share, save_probes
 from probes.correction import max_statistic
 from probes.text_files import SavedText, save_texts
 from workbench.fitting.grid import Cell, Grid, Source
+from workbench.fitting.learned_from import hashes_of
 from workbench.fitting.parts import read_part
 from workbench.fitting.plan import FitPlan, ProbeKind, layer_of
 from workbench.jsonio import digest
@@ -28,6 +29,7 @@ from workbench.reports.fit_records import (
     TextRecord,
 )
 from workbench.store import RunStore
+from workbench.tasks.base import plain_prompt
 
 PACK_NAME, SPEC_NAME = "probes.safetensors", "probes.json"
 TEXTS_NAME, TEXTS_SPEC_NAME = "texts.safetensors", "texts.json"
@@ -82,6 +84,7 @@ def assemble(
         for kind in plan.probes
     ]
     model = store.config.get("model")
+    learned = np.flatnonzero(grid.known & ~grid.held_out)
     packs = dict(zip((PACK_NAME, SPEC_NAME), save_probes(dict(_named_probes(folder, grid, plan, cells, store))),
                      strict=True))  # fmt: skip
     if texts := _named_texts(folder, grid, store):
@@ -102,6 +105,7 @@ def assemble(
             n_pairs=grid.near.n_pairs, n_rows=grid.near.n_rows, threshold=grid.near.threshold
         ),
         correction=Correction(method="max-statistic", n_permutations=plan.controls.shuffles, n_cells=n_corrected),
+        fit_prompts=hashes_of(plain_prompt(store.problems[k]["problem"]) for k in learned),
         fits=cells,
         text=parts.texts(),
     )

@@ -33,7 +33,7 @@ FIT_NAME = "fit.json"
 
 
 class NearDuplicates(Record):
-    """Rows of the two sides of the split that are nearly the same vector."""
+    """Prompts of the two sides of the split that are nearly the same text."""
 
     n_pairs: Count
     n_rows: Count
@@ -73,6 +73,8 @@ class FitRecord(Record):
     n_undefined: Count
     near_duplicates: NearDuplicates | None
     correction: Correction | None
+    fit_prompts: str = ""
+    """Hashes of the prompts that were learned from (see `hashes_of`): other runs may hold the same problems."""
     fits: list[CellRecord]
     text: list[TextRecord]
 
