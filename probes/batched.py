@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from probes.errors import ProbeDataError
 from probes.logistic_curvature import cheapest_path, prepare
-from probes.logistic_descent import Ends, minimise
-from probes.logistic_labels import Labels
+from probes.logistic_descent import Ends, Guide, minimise
+from probes.logistic_labels import Labels, penalty_bands
 from probes.logistic_rows import Precision, SharedRows, share_rows
 from probes.logistic_start import null_weights, towards_discriminants
 
@@ -52,7 +52,9 @@ class LogisticFits:
             raise ProbeDataError(f"{n_fits} fits need as many of everything; found {[len(other) for other in others]}")
         for coef, intercept, classes in zip(self.coef, self.intercept, self.classes, strict=True):
             if coef.ndim != 2 or not len(coef) == len(classes) == len(intercept) >= 2:
-                raise ProbeDataError(f"coef {coef.shape}, {len(intercept)} intercepts and {len(classes)} classes differ")
+                raise ProbeDataError(
+                    f"coef {coef.shape}, {len(intercept)} intercepts and {len(classes)} classes differ"
+                )
 
 
 def fit_logistic(
@@ -67,7 +69,7 @@ def fit_logistic(
     max_iter: int = 200,
     precision: Precision = "float32",
     device: str = "cpu",
-    block: int = 512,
+    block: int = 1024,
 ) -> LogisticFits:
     """Fit P probes, each its own labels, rows, weights and penalty, over one X.
 
@@ -99,20 +101,22 @@ def fit_logistic(
         labels = Labels.of(targets, rows.n, sample_weight, class_weight)
         strengths = _checked_strengths(C, len(labels.classes))
         penalties = 1 / (strengths * labels.totals * rows.scale**2)
-        path = cheapest_path(rows.n, rows.width, labels.columns)
-        rows, solver_of = prepare(rows, path)
         ridges = penalties / np.array([(shares * (1 - shares)).max() for shares in labels.shares])
+        path = cheapest_path(rows.n, rows.width, labels.columns, len(np.unique(penalty_bands(ridges))))
+        rows, solver_of = prepare(rows, path)
         found = _Found(rows, labels)
-        for places in labels.groups(max(1, min(block, BLOCK_BYTES // (BYTES_A_LABEL * rows.n))), ridges if path == "sampled" else None):
+        for places in labels.groups(
+            max(1, min(block, BLOCK_BYTES // (BYTES_A_LABEL * rows.n))), ridges if path == "sampled" else None
+        ):
             solve = solver_of(float(np.exp(np.log(ridges[places]).mean())))
             part = labels.block(rows, places, penalties)
-            first = None
             if start is not None:
-                weights = _warm(start, rows, labels, places)
+                weights, first = _warm(start, rows, labels, places), None
             else:
                 weights = null_weights(part)
                 first = None if path == "plain" else partial(towards_discriminants, part, solve)
-            found.add(places, minimise(part, weights, solve, first, tol=tol, max_iter=max_iter))
+            guide = Guide(solve, first, scaled=path == "plain")
+            found.add(places, minimise(part, weights, guide, tol=tol, max_iter=max_iter))
     return found.freeze()
 
 
@@ -158,7 +162,9 @@ def _warm(start: LogisticFits, rows: SharedRows, labels: Labels, places: Ints) -
 
 def _check_settings(tol: float, max_iter: int, precision: str, block: int) -> None:
     if not (np.isfinite(tol) and tol > 0) or max_iter < 0 or block < 1:
-        raise ProbeDataError(f"tol must be above 0, max_iter and block at least 0 and 1; found {tol}, {max_iter}, {block}")
+        raise ProbeDataError(
+            f"tol must be above 0, max_iter and block at least 0 and 1; found {tol}, {max_iter}, {block}"
+        )
     if precision not in ("bf16", "float32", "float64"):
         raise ProbeDataError(f"precision must be bf16, float32 or float64; found {precision!r}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,42 +17,50 @@ Path = Literal["plain", "sampled", "eigenbasis", "span"]
 Solve = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(q [r, c, F], a [c, F], lam [F]) -> about (a Gram + lam)^-1 q, column by column."""
 
-PRODUCTS, EIGEN, BANDWIDTH = 1.1e11, 4e10, 1e10
+PRODUCTS, EIGEN, BANDWIDTH = 1.1e11, 5e10, 2.5e9
 """Rough speeds of one core: float32 products and eigenvectors (flops a second), float32 numbers read a second.
 
 Only their ratios matter: they choose a path, never a result's accuracy.
 """
 
-EVALUATIONS: dict[Path, int] = {"plain": 45, "sampled": 12, "eigenbasis": 8, "span": 8}
-"""Passes over the rows that a fit needs on each path."""
+EVALUATIONS: dict[Path, int] = {"plain": 120, "sampled": 12, "eigenbasis": 8, "span": 12}
+"""Passes over the rows that a fit needs on each path, as measured."""
 
 ROWS_A_FEATURE = 4
 """Rows sampled for each feature where the Gram is only estimated."""
 
-JITTER = 1e-3
+JITTER = 3e-2
 """Added to the diagonal of a sampled Gram whose features have variance 1."""
 
 MISSED = 0.5
 """Of a feature's variance: what sampled rows may miss before it is added to the diagonal of their Gram."""
 
 
-def cheapest_path(n: int, d: int, columns: int) -> Path:
+def cheapest_path(n: int, d: int, columns: int, bands: int = 1) -> Path:
     """The path that takes the least time for so many columns over rows [n, d].
 
     plain: each feature's own variance only. sampled: Cholesky factor of the Gram of some rows, for few columns.
     eigenbasis: eigenvectors of the whole Gram, exact for every penalty. span: rows rotated into their own span first,
     where they are fewer than their features.
+
+    Args:
+        n: rows.
+        d: features.
+        columns: of all fits together.
+        bands: of penalties, each of which needs a factor of its own on the path "sampled".
     """
     evaluation = max(4 * n * d * columns / PRODUCTS, n * d / BANDWIDTH)
-    setup: dict[Path, float] = {
-        "plain": 0.0,
-        "sampled": (2 * min(n, ROWS_A_FEATURE * d) * d**2 + d**3) / PRODUCTS + 2 * d**3 / EIGEN,
-        "eigenbasis": 2 * n * d**2 / PRODUCTS + 9 * d**3 / EIGEN,
-        "span": (4 * n**2 * d + 9 * n**3) / EIGEN if n < d else np.inf,
+    banded = max(4 * n * d * columns / PRODUCTS, bands * n * d / BANDWIDTH)
+    gram = 1.2 * d**2 / PRODUCTS  # of a row, half of it mirrored
+    cost: dict[Path, float] = {
+        "plain": EVALUATIONS["plain"] * evaluation,
+        "sampled": min(n, ROWS_A_FEATURE * d) * gram + bands * d**3 / PRODUCTS + EVALUATIONS["sampled"] * banded,
     }
     if n < d:
-        setup["eigenbasis"] = np.inf
-    return min(setup, key=lambda path: setup[path] + EVALUATIONS[path] * evaluation)
+        cost["span"] = (4 * n**2 * d + 9 * n**3) / EIGEN + EVALUATIONS["span"] * evaluation * n / d
+    else:
+        cost["eigenbasis"] = n * gram + 9 * d**3 / EIGEN + EVALUATIONS["eigenbasis"] * evaluation
+    return min(cost, key=lambda path: cost[path])
 
 
 def prepare(rows: SharedRows, path: Path) -> tuple[SharedRows, Callable[[float], Solve]]:
@@ -61,7 +69,7 @@ def prepare(rows: SharedRows, path: Path) -> tuple[SharedRows, Callable[[float],
     Deterministic: the sampled rows are the same for the same n and d.
     """
     if path == "plain":
-        return rows, lambda ridge: _diagonal(rows.deviations.square())
+        return replace(rows, low=None), lambda ridge: _diagonal(rows.deviations.square())
     if path == "span":
         rotated = rotate(rows)
         return rotated, lambda ridge: _diagonal(rotated.deviations.square())
@@ -70,8 +78,11 @@ def prepare(rows: SharedRows, path: Path) -> tuple[SharedRows, Callable[[float],
         return rows, lambda ridge: solve
     chosen = min(rows.n, ROWS_A_FEATURE * rows.width)
     places = np.sort(np.random.default_rng(0).choice(rows.n, chosen, replace=False))
-    gram = rows.gram(torch.from_numpy(places).to(rows.values.device))
-    return rows, lambda ridge: _cholesky(gram, rows.deviations, ridge)
+    gram = rows.gram(torch.from_numpy(places).to(rows.values.device) if chosen < rows.n else None)
+    # the inverse of a sampled covariance is too large: its mean (inverse Wishart) by about this
+    shrink = 1 - rows.width / chosen if rows.width < chosen < rows.n else 1.0
+    full = replace(rows, low=None)  # few columns: reading the rows takes the time, not multiplying them
+    return full, lambda ridge: _cholesky(gram, rows.deviations / shrink**0.5, ridge)
 
 
 def _diagonal(variances: Tensor) -> Solve:
@@ -80,13 +91,14 @@ def _diagonal(variances: Tensor) -> Solve:
 
 def _eigenbasis(rows: SharedRows) -> Solve:
     units = rows.deviations.double()
-    spectrum, vectors = torch.linalg.eigh(rows.gram() * units[:, None] * units)
+    spectrum, vectors = torch.linalg.eigh(rows.gram().double() * units[:, None] * units)
     spectrum, vectors = spectrum.clamp_min(0).to(rows.values.dtype), vectors.to(rows.values.dtype)
 
     def solve(q: Tensor, a: Tensor, lam: Tensor) -> Tensor:
         turned = (vectors.T @ q.reshape(len(q), -1)).view_as(q)
         turned /= spectrum[:, None, None] * a + lam
-        return (vectors @ turned.reshape(len(q), -1)).view_as(q)
+        back: Tensor = vectors @ turned.reshape(len(q), -1)
+        return back.view_as(q)
 
     return solve
 
@@ -95,13 +107,15 @@ def _cholesky(gram: Tensor, units: Tensor, ridge: float) -> Solve:
     """Factor of Gram + ridge, solved in units of the deviations; `lam / a` is taken to be `ridge`."""
     missed = 1 - gram.diagonal()  # of each feature's variance: the sampled rows may not hold those far out
     missed = torch.where(missed > MISSED, missed, torch.zeros_like(missed))
-    diagonal = ridge / units.double().square() + missed + JITTER
-    factor = torch.linalg.cholesky(gram + torch.diag(diagonal)).to(units.dtype)
+    factor = gram.clone()
+    factor.diagonal().add_(ridge / units.square() + missed + JITTER)
+    factor = torch.linalg.cholesky(factor)
     per_feature = units[:, None, None]
 
     def solve(q: Tensor, a: Tensor, lam: Tensor) -> Tensor:
         solved = torch.cholesky_solve((q / per_feature).reshape(len(q), -1), factor).view_as(q)
-        return solved / per_feature / a
+        found: Tensor = solved / per_feature / a
+        return found
 
     return solve
 

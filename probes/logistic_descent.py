@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -31,6 +31,18 @@ LOW_TOLERANCE = 0.9
 
 PATIENCE_LOW, PATIENCE = 3, 25
 """Iterations that bring a fit no further before it is given up, in low and in full precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """What is known of the fits before they descend."""
+
+    solve: Solve
+    """With the Gram of the rows."""
+    first: First | None = None
+    """The first step, where it is better than what `solve` says of the gradient."""
+    scaled: bool = False
+    """Whether what `solve` gives is of the right direction only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +101,26 @@ def remaining(gradient: Tensor, block: Block) -> Tensor:
     return (torch.maximum(slopes, gradient[-1].abs()) / (4 * block.null_curvature)).amax(0)
 
 
-def minimise(block: Block, start: Tensor, solve: Solve, first: First | None, *, tol: float, max_iter: int) -> Ends:
+def minimise(block: Block, start: Tensor, guide: Guide, *, tol: float, max_iter: int) -> Ends:
     """Descend in low precision where the rows have it, then in full.
 
     Args:
         block: F fits.
         start: weights to begin from, [r + 1, c, F].
-        solve: with the Gram of the rows.
-        first: from the gradient at `start` to the first step; L-BFGS decides where None.
+        guide: what is known beforehand.
         tol: bound on `remaining`.
         max_iter: most iterations of a fit.
     """
     if block.rows.low is None:
-        return _descend(block, start, solve, first, tol=tol, max_iter=max_iter)
-    near = _descend(block, start, solve, first, tol=LOW_TOLERANCE * tol, max_iter=max_iter, low=True)
+        return _descend(block, start, guide, tol=tol, max_iter=max_iter)
+    near = _descend(block, start, guide, tol=LOW_TOLERANCE * tol, max_iter=max_iter, low=True)
     most = max_iter - int(near.n_iter.max())
-    ends = _descend(block, centred(near.weights), solve, None, tol=tol, max_iter=most)
+    ends = _descend(block, centred(near.weights), replace(guide, first=None), tol=tol, max_iter=most)
     ends.n_iter.add_(near.n_iter)
     return ends
 
 
-def _descend(
-    block: Block, W: Tensor, solve: Solve, first: First | None, *, tol: float, max_iter: int, low: bool = False
-) -> Ends:
+def _descend(block: Block, W: Tensor, guide: Guide, *, tol: float, max_iter: int, low: bool = False) -> Ends:
     """Fits that are done leave, so that the others go on faster."""
     ends, memory = Ends.unknown(W), Memory()
     now = _begin(block, W, low=low)
@@ -129,10 +138,11 @@ def _descend(
                 break
             now = now.keep(kept)
             memory.keep(kept)
-        if iteration == 0 and first is not None and len(now.places) == W.shape[2]:
-            direction = first(now.at.gradient)
+        if iteration == 0 and guide.first is not None and len(now.places) == W.shape[2]:
+            direction = guide.first(now.at.gradient)
         else:
-            direction = memory.direction(now.at.gradient, partial(now.hessian.solve, solve))
+            newton = partial(now.hessian.solve, guide.solve)
+            direction = memory.direction(now.at.gradient, newton, scaled=guide.scaled)
         now = _step(now, direction, memory, low=low, refresh=iteration & (iteration + 1) == 0)
     return ends
 

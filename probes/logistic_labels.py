@@ -83,9 +83,9 @@ class Labels:
             ridges: [P]; where given, only fits of about the same are put together.
         """
         kinds = np.array([len(used) for used in self.classes])
-        bands = np.zeros(len(kinds)) if ridges is None else np.round(HALF_POWERS * np.log2(ridges))
-        for n_classes, _, band in sorted({*zip(kinds.tolist(), self.whole.tolist(), bands.tolist(), strict=True)}):
-            places = np.flatnonzero((kinds == n_classes) & (self.whole == _) & (bands == band))
+        bands = np.zeros(len(kinds)) if ridges is None else penalty_bands(ridges)
+        for n_classes, whole, band in sorted({*zip(kinds.tolist(), self.whole.tolist(), bands.tolist(), strict=True)}):
+            places = np.flatnonzero((kinds == n_classes) & (self.whole == whole) & (bands == band))
             size = max(1, block if n_classes == 2 else block // n_classes)
             yield from (places[first : first + size] for first in range(0, len(places), size))
 
@@ -109,26 +109,35 @@ class Labels:
 
     def _class_places(self, k: int) -> NDArray[Any]:
         """Place of each row's class among those of fit k, -1 for none."""
-        codes, used = self.targets[k], self.classes[k]
+        used = self.classes[k]
+        codes: NDArray[Any] = self.targets[k]
         if used[-1] == len(used) - 1 and codes.max() < len(used):
             return codes
         table = np.full(max(int(codes.max()), int(used[-1])) + 2, -1, dtype=codes.dtype)
         table[used] = np.arange(len(used))
-        return table[codes]  # -1 takes the last, which is -1
+        places: NDArray[Any] = table[codes]  # -1 takes the last, which is -1
+        return places
 
-    def _row_weights(self, k: int, place: Ints) -> Floats:
+    def _row_weights(self, k: int, place: NDArray[Any]) -> Floats:
         """Weights of fit k's rows, [n], with a mean of 1."""
         own = _of_fit(self.sample_weight, k)
         weights = np.where(place >= 0, 1.0 if own is None else own, 0.0)
         if self.balanced:
             held = np.bincount(np.maximum(place, 0), weights=weights, minlength=len(self.classes[k]))
             weights *= (self.totals[k] / (len(held) * held))[np.maximum(place, 0)]
-        return weights * (len(weights) / self.totals[k])
+        scaled: Floats = weights * (len(weights) / self.totals[k])
+        return scaled
+
+
+def penalty_bands(penalties: Floats) -> Floats:
+    """A number for each, equal where they are about the same."""
+    bands: Floats = np.round(HALF_POWERS * np.log2(penalties))
+    return bands
 
 
 def _counts(targets: NDArray[Any], weights: NDArray[Any] | None) -> Iterator[NDArray[Any]]:
     """Weight of each code among the rows of each fit."""
-    most = int(targets.max())
+    most = max(int(targets.max()), 0)
     if weights is None and most < FEW_CODES:
         yield from np.stack([np.count_nonzero(targets == code, axis=1) for code in range(most + 1)], axis=1)
         return
@@ -147,16 +156,18 @@ def _checked_targets(targets: Any, n: int) -> NDArray[Any]:
         raise ProbeDataError(f"targets must be [P, {n}] with at least one fit; found shape {targets.shape}")
     if targets.dtype.kind not in "iu" or targets.min() < -1:
         raise ProbeDataError(f"targets must be integers from -1 (not used); found {targets.dtype} from {targets.min()}")
-    return targets.astype(np.min_scalar_type(-1 - int(targets.max())), copy=False)
+    codes: NDArray[Any] = targets.astype(np.min_scalar_type(-1 - max(int(targets.max()), 0)), copy=False)
+    return codes
 
 
-def _checked_weights(weights: Any, shape: tuple[int, ...]) -> NDArray[Any] | None:
-    if weights is None:
+def _checked_weights(sample_weight: Any, shape: tuple[int, ...]) -> NDArray[Any] | None:
+    if sample_weight is None:
         return None
-    weights = np.asarray(weights)
+    weights: NDArray[Any] = np.asarray(sample_weight)
     if weights.shape not in (shape, shape[1:]) or weights.dtype.kind not in "fiub":
-        raise ProbeDataError(f"sample_weight must be numbers [n] or [P, n] of {shape}; found {weights.dtype} "
-                             f"{weights.shape}")  # fmt: skip
+        raise ProbeDataError(
+            f"sample_weight must be numbers, {list(shape[1:])} or {list(shape)}; found {weights.dtype} {weights.shape}"
+        )
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise ProbeDataError("sample_weight must be finite and not negative")
-    return weights
+    return None if (weights == 1).all() else weights

@@ -13,6 +13,9 @@ from probes.logistic_rows import SharedRows
 WHOLE_CURVATURE = 64
 """Classes up to which the curvature between classes is kept; beyond it each class has its own only."""
 
+FEW_COLUMNS = 16
+"""Columns up to which products are taken the other way round: several times faster, by how libraries cut matrices."""
+
 LEAST_SHARE = 1e-6
 """Of a class, where something is measured in units of it."""
 
@@ -86,23 +89,25 @@ class Block:
         """
         rows, (_, c, n_fits) = self.rows, W.shape
         low = low and rows.low is not None
-        logits_of = _low_logits(rows, W) if low else _logits(rows, W)
+        logits_of = _low_logits(rows, W) if low and W[:-1].any() else _logits(rows, W)
         total = torch.zeros(rows.width, c * n_fits, dtype=W.dtype, device=W.device)
         biases = torch.zeros(c * n_fits, dtype=torch.float64, device=W.device)
         losses = torch.zeros(n_fits, dtype=torch.float64, device=W.device) if loss else None
-        curved = None
+        curved: Tensor | None = None
         for s in rows.slices(c * n_fits):
             logits = logits_of(s).view(-1, c, n_fits)
             residuals, lost, bent = self._residuals(logits, s, curvature=curvature, loss=loss)
             flat = residuals.view(-1, c * n_fits)
             if low and rows.low is not None:
                 total += rows.low[s].T @ flat.bfloat16()
+            elif flat.shape[1] <= FEW_COLUMNS:
+                total += (flat.T @ rows.values[s]).T
             else:
                 total.addmm_(rows.values[s].T, flat)
             biases += flat.sum(0)
-            if losses is not None:
+            if losses is not None and lost is not None:
                 losses += lost
-            if curvature:
+            if bent is not None:
                 curved = bent if curved is None else curved + bent
         gradient = torch.cat([total, biases[None].to(W.dtype)]).view(-1, c, n_fits) / rows.n
         gradient[:-1] += self.penalties * W[:-1]
@@ -112,7 +117,8 @@ class Block:
         self, logits: Tensor, s: slice, *, curvature: bool, loss: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Weighted p - y of a chunk [m, c, F] (in place of its logits), its summed loss and curvature."""
-        codes, weights = self.codes[s] if self.outputs == 1 else self.codes[s].long(), None if self.weights is None else self.weights[s]
+        codes = self.codes[s] if self.outputs == 1 else self.codes[s].long()
+        weights = None if self.weights is None else self.weights[s]
         lost = self._losses(logits, codes, weights) if loss else None
         if logits.shape[1] == 1:
             p = logits.sigmoid_()
@@ -140,6 +146,11 @@ class Block:
 
 def _logits(rows: SharedRows, W: Tensor) -> Callable[[slice], Tensor]:
     columns, bias = W[:-1].reshape(rows.width, -1), W[-1].reshape(1, -1)
+    if not columns.any():
+        return lambda s: bias.repeat(len(rows.values[s]), 1)
+    if columns.shape[1] <= FEW_COLUMNS:
+        few, own = columns.T.contiguous(), bias.T
+        return lambda s: torch.addmm(own, few, rows.values[s].T).T
     return lambda s: torch.addmm(bias, rows.values[s], columns)
 
 

@@ -44,18 +44,21 @@ class Memory:
             rho[fits] = 0.0
         return empty
 
-    def direction(self, gradient: Tensor, solve: Callable[[Tensor], Tensor]) -> Tensor:
+    def direction(self, gradient: Tensor, solve: Callable[[Tensor], Tensor], *, scaled: bool = False) -> Tensor:
         """A direction of descent from the gradient [r + 1, c, F].
 
         The two loops of Nocedal, Updating quasi-Newton matrices with limited storage, 1980; `solve` multiplies with
-        the first estimate of the inverse second derivative.
+        the first estimate of the inverse second derivative, `scaled` by what the last pair says of its size.
         """
         q, alphas = gradient.clone(), []
         for step, change, rho in reversed(self.pairs):
             alpha = rho * dot(step, q)
-            q.sub_(alpha * change)
+            q.addcmul_(alpha, change, value=-1)
             alphas.append(alpha)
         z = solve(q)
+        if scaled and self.pairs:
+            _, change, rho = self.pairs[-1]
+            z *= torch.where(rho > 0, 1 / (rho * dot(change, solve(change))), torch.ones_like(rho))
         for (step, change, rho), alpha in zip(self.pairs, reversed(alphas), strict=True):
-            z.add_((alpha - rho * dot(change, z)) * step)
+            z.addcmul_(alpha - rho * dot(change, z), step)
         return z.neg_()
