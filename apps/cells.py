@@ -137,7 +137,7 @@ def _facts(cell: CellRecord) -> list[tuple[str, str, str]]:
     return [
         *facts,
         ("selectivity", selectivity, f"accuracy minus control task {share(cell.control_task)}"),
-        ("code length (bits)", number(cell.mdl_bits), f"without the vectors {number(cell.mdl_uniform_bits)}"),
+        ("code length (bits)", number(cell.mdl_bits), f"without the vectors {number(cell.mdl_plain_bits)}"),
         ("log loss (nats)", number(cell.log_loss), auroc),
         ("rows learned from", str(cell.n_fit), solver),
     ]

@@ -180,7 +180,7 @@ def _answered(matrix: Matrix, plan: _Plan, learned: Sequence[Learned], settings:
         code=_code(matrix, plan, prefixes),
         curve=(*(_point(size, fit, vectors, truth) for size, fit in zip(plan.sizes, prefixes, strict=True)),
                Point(n_fit, right)),
-        reliability=_reliability(np.exp(log_proba.max(axis=1)), right),
+        reliability=_reliability(np.exp(log_proba.max(axis=1)), right, groups),
         confusions=_confusions(truth, read),
     )  # fmt: skip
 
@@ -212,13 +212,13 @@ def _code(matrix: Matrix, plan: _Plan, prefixes: Sequence[Learned]) -> CodeLengt
     return code_length(blocks, targets, plan.sizes, n_classes)
 
 
-def _reliability(confidence: Floats, right: NDArray[np.bool_]) -> tuple[Bin, ...]:
+def _reliability(confidence: Floats, right: NDArray[np.bool_], groups: Ints) -> tuple[Bin, ...]:
     places = np.minimum((confidence * N_BINS).astype(np.intp), N_BINS - 1)
+    inside = {k: places == k for k in np.unique(places).tolist()}
     return tuple(
-        Bin(k / N_BINS, (k + 1) / N_BINS, float(confidence[places == k].mean()), int(right[places == k].sum()),
-            int((places == k).sum()))
-        for k in np.unique(places).tolist()
-    )  # fmt: skip
+        Bin(k / N_BINS, (k + 1) / N_BINS, float(confidence[rows].mean()), right[rows], groups[rows])
+        for k, rows in inside.items()
+    )
 
 
 def _confusions(truth: Ints, read: Ints) -> tuple[tuple[int, int, int], ...]:

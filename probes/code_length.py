@@ -22,17 +22,17 @@ class CodeLength:
     """Bits that the labels take when each block is coded by a probe fitted on the blocks before it."""
 
     bits: float
-    uniform_bits: float
-    """Bits without any probe: log2 of the number of classes for each label."""
+    plain_bits: float
+    """Bits without vectors: by a uniform code, or block after block by how often each label came before, if shorter."""
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.bits) and self.uniform_bits > 0 and self.bits >= 0):
-            raise ProbeDataError(f"code lengths are finite and positive; found {self.bits} and {self.uniform_bits}")
+        if not (np.isfinite(self.bits) and self.plain_bits > 0 and self.bits >= 0):
+            raise ProbeDataError(f"code lengths are finite and positive; found {self.bits} and {self.plain_bits}")
 
     @property
     def compression(self) -> float:
-        """How many times shorter than without a probe; 1 where the vectors tell nothing."""
-        return self.uniform_bits / max(self.bits, np.finfo(np.float64).tiny)
+        """How many times shorter than without vectors; no more than 1 where they tell nothing, common labels or not."""
+        return self.plain_bits / max(self.bits, np.finfo(np.float64).tiny)
 
 
 def prefix_sizes(n: int, n_classes: int) -> list[int]:
@@ -63,9 +63,12 @@ def code_length(
     ends = [*sizes[1:], len(targets)]
     if not sizes or len(log_probas) != len(sizes) or any(a >= b for a, b in zip(sizes, ends, strict=True)):
         raise ProbeDataError(f"{len(log_probas)} readings for prefixes of {list(sizes)} in {len(targets)} rows")
-    bits = sizes[0] * np.log2(n_classes)
+    uniform = np.log2(n_classes)
+    bits = counted = sizes[0] * uniform
     for log_proba, start, end in zip(log_probas, sizes, ends, strict=True):
         own = log_proba[np.arange(end - start), targets[start:end]]
         mixed = (start * np.exp(own) + 1 / n_classes) / (start + 1)
         bits -= np.log2(mixed).sum()
-    return CodeLength(float(bits), float(len(targets) * np.log2(n_classes)))
+        before = np.bincount(targets[:start], minlength=n_classes)
+        counted -= np.log2((before[targets[start:end]] + 1 / n_classes) / (start + 1)).sum()
+    return CodeLength(float(bits), float(min(counted, len(targets) * uniform)))

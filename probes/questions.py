@@ -75,8 +75,9 @@ class Bin:
     high: float
     confidence: float
     """Mean."""
-    n_right: int
-    n: int
+    right: Bools
+    """Of its rows."""
+    groups: Ints
 
 
 @dataclass(frozen=True, slots=True)

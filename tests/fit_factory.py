@@ -85,7 +85,7 @@ def cell_of(
         "selectivity_p": 0.0099 if above else 0.48, "corrected_p": 0.0099 if above else 0.9,
         "majority": 0.15, "input_only": 0.31, "previous_step": 0.42 if step else None, "position_0": 0.14,
         "control_task": 0.2, "selectivity": read - 0.2, "twin": 0.22, "logit_lens": None,
-        "mdl_bits": 210.0, "mdl_uniform_bits": 900.0, "mdl_compression": 900 / 210,
+        "mdl_bits": 210.0, "mdl_plain_bits": 900.0, "mdl_compression": 900 / 210,
         "learning_curve": _curve(read, chance), "reliability": _bins(read),
         "confusions": [Confusion(value="vault", read="cellar", n=3), Confusion(value="forge", read="dairy", n=1)],
         "C": 0.3, "converged": True, "n_iter": 20, "objective": 0.01, "gradient": 1e-5,
@@ -98,7 +98,7 @@ def undefined_cell(because: str = "one value in the fit rows", **more: Any) -> C
     names = (
         "accuracy", "interval", "log_loss", "auroc", "shuffled", "shuffled_high", "selectivity_p", "corrected_p",
         "majority", "input_only", "previous_step", "position_0", "control_task", "selectivity", "twin",
-        "mdl_bits", "mdl_uniform_bits", "mdl_compression", "C", "converged", "n_iter", "objective", "gradient",
+        "mdl_bits", "mdl_plain_bits", "mdl_compression", "C", "converged", "n_iter", "objective", "gradient",
     )  # fmt: skip
     lists = {name: [] for name in ("learning_curve", "reliability", "confusions")}
     empty = dict.fromkeys(names) | lists | {"undefined_because": because, "readable": False, "n_classes": 1}

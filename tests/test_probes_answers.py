@@ -79,7 +79,7 @@ def test_nothing_planted_costs_at_least_as_many_bits_as_no_probe_and_is_as_sure_
     y = np.random.default_rng(9).integers(3, size=1200)
     found = answer(matrix_of(X, held=held), [question("y", y, held)], SETTINGS)[0]
     assert 0.85 < found.code.compression < 1.02, "what a probe believes of noise costs bits and saves none"
-    confident = sum(b.confidence * b.n for b in found.reliability) / sum(b.n for b in found.reliability)
+    confident = sum(b.confidence * len(b.right) for b in found.reliability) / len(found.right)
     assert abs(confident - found.accuracy) < 0.12
     assert found.log_loss < np.log(3) + 0.1
 

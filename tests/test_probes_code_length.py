@@ -22,7 +22,7 @@ def test_a_known_code_has_its_known_length():
     targets = np.random.default_rng(0).integers(4, size=640)
     sizes = [80, 160, 320]
     length = code_length(readings(targets, sizes, 4, 0.9), targets, sizes, 4)
-    assert length.uniform_bits == 1280
+    assert length.plain_bits == 1280
     assert length.bits == pytest.approx(80 * 2 - 560 * np.log2(0.9), rel=0.03)
     assert length.compression > 4
 
@@ -30,7 +30,20 @@ def test_a_known_code_has_its_known_length():
 def test_guessing_compresses_nothing():
     targets = np.random.default_rng(1).integers(4, size=640)
     length = code_length(readings(targets, [80], 4, 0.25), targets, [80], 4)
-    assert length.bits == pytest.approx(length.uniform_bits)
+    assert length.bits == pytest.approx(length.plain_bits)
+
+
+def test_a_common_label_is_no_merit_of_the_vectors():
+    """A probe that knows nothing but how common each label is saves no bits over counting the labels."""
+    targets = (np.random.default_rng(2).random(640) < 0.1).astype(int)
+    sizes = [80, 160, 320]
+    shares = [np.bincount(targets[:size]) / size for size in sizes]
+    ends = [*sizes[1:], 640]
+    blocks = [np.tile(np.log(p), (end - size, 1)) for p, size, end in zip(shares, sizes, ends, strict=True)]
+    length = code_length(blocks, targets, sizes, 2)
+    assert length.plain_bits == pytest.approx(length.bits)
+    assert length.plain_bits < 400
+    assert length.compression == pytest.approx(1.0)
 
 
 def test_a_class_that_a_prefix_lacks_costs_finitely_many_bits():

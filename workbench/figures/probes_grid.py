@@ -47,7 +47,7 @@ SCORES: dict[ScoreName, Score] = {
         "code length",
         "code length (bits)",
         lambda cell: cell.mdl_bits,
-        {"mdl_uniform_bits": "code length without the vectors (bits)"},
+        {"mdl_plain_bits": "code length without the vectors (bits)"},
         higher_is_better=False,
     ),
 }

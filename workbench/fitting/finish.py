@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from probes import FrozenProbe, exact_share, save_probes
+from probes import FrozenProbe, save_probes
 from probes.correction import max_statistic
 from probes.text_files import SavedText, save_texts
 from workbench.fitting.grid import Cell, Grid, Source
@@ -179,23 +179,15 @@ def _of_the_logistic(found: Scores, kind: str, accuracy: float | None, classes: 
         "control_task": task,
         "selectivity": None if task is None or accuracy is None else accuracy - task,
         "mdl_bits": code and code[0],
-        "mdl_uniform_bits": code and code[1],
+        "mdl_plain_bits": code and code[1],
         "mdl_compression": code and code[1] / max(code[0], np.finfo(np.float64).tiny),
         "learning_curve": [CurvePoint.model_validate(point) for point in found["curve"]] if full else [],
-        "reliability": [_bin(*one) for one in found["reliability"]] if full else [],
+        "reliability": [ReliabilityBin.model_validate(one) for one in found["reliability"]] if full else [],
         "confusions": [
             Confusion(value=classes[value], read=classes[read], n=n) for value, read, n in found["confusions"]
         ] if full else [],
         **{key: None if learned is None else learned[key] for key in SOLVER},
     }  # fmt: skip
-
-
-def _bin(low: float, high: float, confidence: float, n_right: int, n: int) -> ReliabilityBin:
-    interval = exact_share(n_right, n)
-    return ReliabilityBin.model_validate(
-        {"low": low, "high": high, "confidence": min(confidence, 1.0), "right": n_right / n,
-         "interval": [interval.low, interval.high], "n": n}
-    )  # fmt: skip
 
 
 def probe_name(site: str, step: int, label: str, kind: str) -> str:

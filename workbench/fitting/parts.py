@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from probes import FrozenProbe, load_probes, save_probes, share_by_group
 from probes.errors import ProbeFileError
-from probes.questions import Answer, Reading
+from probes.questions import Answer, Bin, Reading
 from probes.text_files import SavedText, load_texts, save_texts
 from workbench.errors import CorruptArtifact
 from workbench.fitting.grid import Grid, Unit
@@ -128,15 +128,23 @@ def _plain(answer: Answer, others: Mapping[str, Reading]) -> dict[str, Any]:
         "majority": answer.majority,
         "shuffles": None if answer.shuffles is None else answer.shuffles.tolist(),
         "control_task": answer.control_task,
-        "code": None if code is None else [code.bits, code.uniform_bits],
+        "code": None if code is None else [code.bits, code.plain_bits],
         "curve": [{"n_fit": point.n_fit, **_share(point.right, groups)} for point in answer.curve],
-        "reliability": [[b.low, b.high, b.confidence, b.n_right, b.n] for b in answer.reliability],
+        "reliability": [_bin(one) for one in answer.reliability],
         "confusions": [list(confusion) for confusion in answer.confusions],
         "learned": None if learned is None else {
             "C": learned.C, "n_iter": learned.n_iter, "converged": learned.converged,
             "objective": learned.objective, "gradient": learned.gradient, "sharpness": answer.sharpness,
             "penalty": answer.penalty,
         },
+    }  # fmt: skip
+
+
+def _bin(one: Bin) -> dict[str, Any]:
+    share = _share(one.right, one.groups)
+    return {
+        "low": one.low, "high": one.high, "confidence": min(one.confidence, 1.0),
+        "right": share["accuracy"], "interval": share["interval"], "n": len(one.right),
     }  # fmt: skip
 
 

@@ -114,8 +114,8 @@ class CellRecord(Record):
     """Accuracy of the model's own unembedding."""
     mdl_bits: Annotated[float, Field(ge=0)] | None
     """Code length of the labels given the vectors, by online coding (Voita & Titov 2020), bits."""
-    mdl_uniform_bits: Annotated[float, Field(ge=0)] | None
-    """Code length of the labels without the vectors, bits."""
+    mdl_plain_bits: Annotated[float, Field(ge=0)] | None
+    """Code length of the labels without the vectors, by how often each came before, bits."""
     mdl_compression: Annotated[float, Field(ge=0)] | None
     learning_curve: list[CurvePoint]
     reliability: list[ReliabilityBin]
