@@ -22,7 +22,7 @@ def serve(folders: Sequence[Path], *, port: int | None, browser: bool, announce_
     """Become the dashboard's server; does not return.
 
     Args:
-        folders: audits, or folders that hold audits; none: the bundled demo audit.
+        folders: audits, fits, or folders that hold some; none: the bundled demo audit.
         port: a port that must be free; none: the first free one.
         browser: whether to open it.
         announce_json: say where it is as one line of JSON.
@@ -32,7 +32,8 @@ def serve(folders: Sequence[Path], *, port: int | None, browser: bool, announce_
     """
     absent = [folder for folder in folders if not folder.is_dir()]
     if absent:
-        raise ConfigError("no such folder", path=absent[0], hint="Make one: workbench demo --out runs/demo")
+        hint = "Make one: workbench demo --out runs/demo, or workbench fit RUN --out runs/probes"
+        raise ConfigError("no such folder", path=absent[0], hint=hint)
     entry = find_spec("apps.dashboard")
     if entry is None or entry.origin is None or find_spec("streamlit") is None:
         raise ConfigError("the dashboard is not installed", hint="Install it: pip install neuralese-workbench")

@@ -1,4 +1,4 @@
-"""Verify: recompute hashes and numbers of a run or an audit, and refuse whatever differs from what was recorded."""
+"""Verify: recompute hashes and numbers of a run, a fit or an audit, and refuse what differs from the record."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from workbench.audit import Plan, assemble
 from workbench.errors import CorruptArtifact, HashMismatch, SchemaError
 from workbench.evidence import labelled_steps, split_honest
 from workbench.fit import fit_steps, load_fits
+from workbench.fitting.job import JOB_NAME
 from workbench.jsonio import digest, read_json
 from workbench.reasoners.recipe import Speaking
+from workbench.reports.fit_records import FIT_NAME
 from workbench.reports.html import render_report
 from workbench.reports.records import AuditRecord, StepSummary, read_audit
 from workbench.reports.tables import problems_csv
 from workbench.store import RunStore, StoreReport, verify_store
+from workbench.verify_fit import verify_fit
 
 TOLERANCE = 1e-4
 """Relative difference that another processor or library build may make."""
@@ -43,23 +46,37 @@ class Verified:
 
 
 def verify(folder: Path, *, tell: Tell | None = None) -> Verified:
-    """Verify an audit folder or a capture store.
+    """Verify an audit folder, a folder that `workbench fit` wrote, or a capture store.
 
     Raises:
         CorruptArtifact: a file is missing, truncated or unreadable.
         HashMismatch: a file or a number is not what was recorded.
-        SchemaError: the folder holds neither an audit nor a run.
+        SchemaError: the folder holds no audit, no fit and no run.
     """
     if (folder / "audit.json").is_file() or (folder / "provenance.json").is_file():
         return _verify_audit(folder, tell or (lambda check: None))
+    if (folder / FIT_NAME).is_file() or (folder / JOB_NAME).is_file():
+        return _verify_fit(folder, tell or (lambda check: None))
     if (folder / "run").is_dir():
         raise CorruptArtifact("the audit did not finish", path=folder / "audit.json", hint="Run its command again.")
     if (folder / "manifest.json").is_file() or (folder / "manifest.sqlite").is_file():
         report = verify_store(folder)
         return Verified("run", report.root, (_about_run(report),))
     raise SchemaError(
-        "neither an audit nor a run", path=folder, expected="a folder with audit.json, or with manifest.json"
+        "no audit, no fit and no run",
+        path=folder,
+        expected="a folder with audit.json, fit.json or manifest.json",
     )
+
+
+def _verify_fit(folder: Path, tell: Tell) -> Verified:
+    checks: list[str] = []
+
+    def passed(check: str) -> None:
+        checks.append(check)
+        tell(check)
+
+    return Verified("fit", verify_fit(folder, passed).probes_root, tuple(checks))
 
 
 def _verify_audit(folder: Path, tell: Tell) -> Verified:

@@ -160,9 +160,9 @@ def audit(
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An audit or a run.")], json: Json = False
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An audit, a fit or a run.")], json: Json = False
 ) -> int:
-    """Recompute hashes and numbers of a run or an audit; exit 4 when something differs.
+    """Recompute hashes and numbers of a run, a fit or an audit; exit 4 when something differs.
 
     Example: workbench verify runs/demo
     """

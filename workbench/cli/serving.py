@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def dashboard(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DIR]...", help="Audits, or folders of audits; default: the bundled demo."),
+        typer.Argument(metavar="[DIR]...", help="Audits, fits, or folders of them; default: the bundled demo."),
     ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = None,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
@@ -27,7 +27,9 @@ def dashboard(
 ) -> int:
     """Serve the dashboard on 127.0.0.1 until Ctrl-C; with no DIR, on the bundled demo audit.
 
-    Example: workbench dashboard runs/demo
+    An audit opens on its worst problem; a folder that workbench fit wrote opens on the grid of its probes.
+
+    Example: workbench dashboard runs/demo runs/probes
     """
     from workbench.serve import serve
 

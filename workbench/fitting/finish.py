@@ -37,6 +37,12 @@ TEXTS_NAME, TEXTS_SPEC_NAME = "texts.safetensors", "texts.json"
 SOLVER = ("C", "converged", "n_iter", "objective", "gradient")
 """What the solver tells of a fit."""
 
+TOLD_OF_A_CELL = (
+    "site", "layer", "step", "label", "n_fit", "n", "n_groups", "accuracy", "interval", "shuffled", "corrected_p",
+    "input_only", "readable", "C", "converged", "seed",
+)  # fmt: skip
+"""What the metadata of a probe repeat of the cell that it was scored in."""
+
 Key = tuple[Source, str, int]
 Scores = Mapping[str, Any]
 """What one column's part says."""
@@ -226,12 +232,8 @@ def _named_texts(folder: Path, grid: Grid, store: RunStore) -> dict[str, SavedTe
 
 def _metadata(record: CellRecord, cell: Cell, plan: FitPlan, store: RunStore) -> dict[str, Any]:
     plain = record.to_plain()
-    kept = (
-        "site", "layer", "step", "label", "n_fit", "n", "n_groups", "accuracy", "interval", "shuffled", "corrected_p",
-        "input_only", "readable", "C", "converged", "seed",
-    )  # fmt: skip
     return {
-        **{key: plain[key] for key in kept},
+        **{key: plain[key] for key in TOLD_OF_A_CELL},
         "probe": record.probe,
         "column": cell.column,
         "held_out": plan.held_out,

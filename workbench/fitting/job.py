@@ -32,7 +32,7 @@ from workbench.tasks import problem_of
 
 JOB_NAME, PARTS_FOLDER, TWIN_FOLDER = "job.json", "parts", "twin"
 TABLE_NAME, PARQUET_NAME, REPORT_NAME = "cells.csv", "cells.parquet", "report.html"
-FINGERPRINTED = ("neuralese-workbench", "numpy", "scikit-learn", "scipy", "torch")
+FINGERPRINTED = ("neuralese-workbench", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "torch")
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, planned)."""

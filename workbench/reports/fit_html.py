@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from markupsafe import Markup
@@ -9,6 +10,7 @@ from markupsafe import Markup
 from workbench.figures import confusions_svg, grid_svg, learning_curve_svg, reliability_svg, text_scores_svg
 from workbench.figures.probes_curves import text_sites
 from workbench.figures.words import number
+from workbench.jsonio import canonical_json, digest
 from workbench.reports.escape import short
 from workbench.reports.fit_headline import (
     controls_table,
@@ -18,7 +20,7 @@ from workbench.reports.fit_headline import (
     place,
     scored,
 )
-from workbench.reports.fit_records import CellRecord, FitRecord
+from workbench.reports.fit_records import FIT_NAME, CellRecord, FitRecord
 from workbench.reports.fit_words import STANDINGS, not_run
 from workbench.reports.page import dotted, page_templates, style_hash
 from workbench.reports.shares import share, span
@@ -47,7 +49,12 @@ def _pairs(fit: FitRecord) -> list[tuple[str, str]]:
 
 
 def _provenance(fit: FitRecord) -> list[tuple[str, str]]:
-    return list(dotted(fit.model_dump(mode="json", by_alias=True, exclude={"fits", "text"})))
+    """What the record says of itself, and the digest of all of it: the page shows but a part of a large one.
+
+    In the order and with the numbers of canonical JSON, so that a record that was read back makes the same page.
+    """
+    shown = canonical_json(fit.model_dump(mode="json", by_alias=True, exclude={"fits", "text"}))
+    return [(FIT_NAME, digest(fit.to_json())), *dotted(json.loads(shown))]
 
 
 def _run(value: float | None) -> str:
