@@ -57,6 +57,8 @@ def cheapest_path(n: int, d: int, columns: int, bands: int = 1) -> Path:
         "sampled": min(n, ROWS_A_FEATURE * d) * gram + bands * d**3 / PRODUCTS + EVALUATIONS["sampled"] * banded,
     }
     if n < d:
+        # Fewer rows than features can nearly always be told apart, and there the Gram is a poor guide to the curvature.
+        cost["sampled"] += 4 * EVALUATIONS["sampled"] * banded
         cost["span"] = (4 * n**2 * d + 9 * n**3) / EIGEN + EVALUATIONS["span"] * evaluation * n / d
     else:
         cost["eigenbasis"] = n * gram + 9 * d**3 / EIGEN + EVALUATIONS["eigenbasis"] * evaluation
