@@ -16,10 +16,10 @@ class Planted:
 
     X: Floats32
     """[n, d]."""
-    y: NDArray[np.intp]
+    y: NDArray[np.int8]
     """[labels, n]."""
     X_test: Floats32
-    y_test: NDArray[np.intp]
+    y_test: NDArray[np.int8]
 
 
 def planted(n: int, d: int, n_labels: int, *, n_test: int = 5000, hostile: bool = False, seed: int = 0) -> Planted:
@@ -53,7 +53,7 @@ def planted(n: int, d: int, n_labels: int, *, n_test: int = 5000, hostile: bool 
     X = (X - X[:n].mean(axis=0)) / X[:n].std(axis=0)
     if hostile:
         X[:, -d // 16 :] = X[:, : d // 16] + 1e-4 * rng.standard_normal((total, d // 16), dtype=np.float32)
-    y = (signal > bounds).T.astype(np.intp)
+    y = np.ascontiguousarray((signal > bounds).T.astype(np.int8))
     return Planted(np.ascontiguousarray(X[:n]), y[:, :n], np.ascontiguousarray(X[n:]), y[:, n:])
 
 
@@ -63,5 +63,5 @@ def planted_values(n: int, d: int, n_values: int, *, n_test: int = 5000, seed: i
     rng = np.random.default_rng([seed, 1])
     both = np.concatenate([two.X, two.X_test])
     scores = both @ rng.standard_normal((d, n_values)).astype(np.float32) * 3 / np.sqrt(d)
-    y = (scores + rng.gumbel(size=scores.shape)).argmax(axis=1)[None]
+    y = (scores + rng.gumbel(size=scores.shape)).argmax(axis=1).astype(np.int8)[None]
     return Planted(two.X, y[:, :n], two.X_test, y[:, n:])
