@@ -179,3 +179,12 @@ def test_a_sample_keeps_whole_groups_and_fits_the_budget():
     small, large = Budget.of(64, 256, 10**6, 128), Budget.of(2048, 256, 10**6, 128)
     assert large.n_rows > 20 * small.n_rows
     assert Budget.of(2048, 256, 1000, 128).n_places > 500
+
+
+def test_a_sample_is_taken_of_problems_with_values_and_no_group_takes_all_of_it():
+    groups = [f"g{k}" for k in range(400)] + ["large"] * 300
+    known = np.arange(700) % 4 == 0
+    kept = sampled(groups, 60, seed=0, among=known)
+    assert kept.sum() == 60
+    assert not (kept & ~known).any()
+    assert not kept[400:].any(), "75 known problems of one group, of which none can lie on the other side"

@@ -115,7 +115,7 @@ def lay_out(store: RunStore, plan: FitPlan, *, base: Path, twin: bool) -> Grid:
         columns=columns,
         groups=groups,
         held_out=held_out,
-        kept=known & sampled(groups, budget.n_rows, seed=plan.seed),
+        kept=sampled(groups, budget.n_rows, seed=plan.seed, among=known),
         order=hash_order(groups, purpose="coding", seed=plan.seed),
         types=last_words(problems),
         budget=budget,

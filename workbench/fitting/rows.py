@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -131,14 +132,18 @@ class Budget:
         return cls(n_rows, max(1, half // max(waiting, 1)))
 
 
-def sampled(groups: Sequence[str], most: int, *, seed: int) -> Bools:
-    """Which problems are kept, [n]: all where they fit, else whole groups in the order of their hash."""
-    kept = np.ones(len(groups), dtype=np.bool_)
-    if len(groups) <= most:
+def sampled(groups: Sequence[str], most: int, *, seed: int, among: Bools | None = None) -> Bools:
+    """Which problems are kept, [n]: all where they fit, else whole groups in the order of their hash.
+
+    Problems that are not `among` those that may be kept take no room. A group that would fill all of it alone is
+    left out: it could lie on one side of the split only.
+    """
+    kept = np.ones(len(groups), dtype=np.bool_) if among is None else among.copy()
+    if int(kept.sum()) <= most:
         return kept
-    order = hash_order(groups, purpose="sample", seed=seed)
-    last = most
-    while 0 < last < len(order) and groups[order[last]] == groups[order[last - 1]]:
-        last -= 1
-    kept[order[max(last, 1) :]] = False
-    return kept
+    sizes = Counter(group for group, here in zip(groups, kept, strict=True) if here)
+    order = dict.fromkeys(groups[row] for row in hash_order(groups, purpose="sample", seed=seed))
+    small = [group for group in order if 0 < sizes[group] < most]
+    ends = np.cumsum([sizes[group] for group in small])
+    chosen = set(small[: int(np.searchsorted(ends, most, side="right"))])
+    return kept & np.array([group in chosen for group in groups], dtype=np.bool_)
