@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,11 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
 from probes.answers import Settings, answer
+from probes.errors import ProbeDataError, ProbeFileError
 from probes.questions import Answer, Matrix, Question
+from workbench.errors import DataQuality
 from workbench.fitting.closed import ClosedForms
-from workbench.fitting.grid import Grid, Source, lay_out
+from workbench.fitting.grid import Grid, Source, Unit, lay_out
 from workbench.fitting.parts import Part, part_of
 from workbench.fitting.plan import FitPlan
 from workbench.fitting.rows import Place, Rows, gather
@@ -22,6 +26,7 @@ from workbench.reasoners.base import Reasoner
 from workbench.reasoners.loading import ModelSource
 from workbench.reasoners.twin import load_again
 from workbench.store import RunStore
+from workbench.store.selection import Selection
 from workbench.tasks.base import plain_prompt
 
 MAX_WORDS = 1024
@@ -80,7 +85,21 @@ class FitWorker:
         self._closed = ClosedForms(self.grid, spec.plan)
 
     def __call__(self, number: int) -> Part:
-        """Answer one unit."""
+        """Answer one unit.
+
+        Raises:
+            DataQuality: nothing can be learned from these vectors; it names their site and step.
+        """
+        unit = self.grid.units[number]
+        with _data_quality(self._store_of(unit), unit.place):
+            return self._part(number)
+
+    def _store_of(self, unit: Unit) -> RunStore:
+        store = self.twin if unit.source == "twin" else self.store
+        assert store is not None
+        return store
+
+    def _part(self, number: int) -> Part:
         unit = self.grid.units[number]
         rows = self._words() if unit.source == "words" else self._vectors(number)
         matrix, problems = self._matrix(rows)
@@ -115,11 +134,11 @@ class FitWorker:
                 if places and len(places | wanted) > self.grid.budget.n_places:
                     break
                 places |= wanted
-            store = self.twin if unit.source == "twin" else self.store
-            assert store is not None
+            store = self._store_of(unit)
             self._waiting.clear()
             see = self._closed.watch([one for one in units if one.place in places])
-            self._waiting, self._waiting_for = gather(store, list(places), self.grid.kept, see=see), unit.source
+            seen = None if see is None else partial(_see, store, see)
+            self._waiting, self._waiting_for = gather(store, list(places), self.grid.kept, see=seen), unit.source
         return self._waiting[unit.place]
 
     def _words(self) -> Rows:
@@ -162,6 +181,25 @@ def _pieces(prompt: str) -> list[str]:
 def _empty(questions: Sequence[Question]) -> list[Answer]:
     reason = "the run holds no finite vectors of this site at this step"
     return [Answer(question.name, 0, np.empty(0, np.intp), undefined_because=reason) for question in questions]
+
+
+@contextmanager
+def _data_quality(store: RunStore, place: Place) -> Iterator[None]:
+    """Say where the vectors lie that a probe refuses; engines carry home only errors of this package."""
+    try:
+        yield
+    except (ProbeDataError, ProbeFileError) as error:
+        raise DataQuality(
+            f"no probe can be fitted: {error}", path=store.path,
+            field=f"{place.site}, step {place.step}" if place.site else "prompt",
+            hint="Leave this site or step out of the plan, or capture the run again.",
+        ) from error  # fmt: skip
+
+
+def _see(store: RunStore, see: Callable[[Place, Selection], None], place: Place, rows: Selection) -> None:
+    """Show a gathered block, which need not be of the unit that is being answered."""
+    with _data_quality(store, place):
+        see(place, rows)
 
 
 def make_worker(spec: FitSpec, todo: Sequence[int], reasoner: Reasoner | None) -> FitWorker:
