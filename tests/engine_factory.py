@@ -80,3 +80,15 @@ def naps(notes, task):
     square(notes, number)
     time.sleep(seconds)
     return number
+
+
+def noted(notes, make_worker, n_free):
+    """The worker that `make_worker` makes, which notes each task that it begins and waits while it is told to."""
+    return partial(note, notes, make_worker(), n_free)
+
+
+def note(notes, worker, n_free, task):
+    square(notes, task)
+    while task >= n_free and (notes / "hold").exists():
+        time.sleep(0.05)
+    return worker(task)
