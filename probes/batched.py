@@ -43,7 +43,7 @@ class LogisticFits:
     scikit-learn: of the one row of differences where there are two classes."""
     gradient: Floats
     """Largest |gradient| left, [P], measured in the precision of the end (never bfloat16), features in units of
-    their deviation, divided by 4 p (1 - p) of the class: what `tol` bounds."""
+    their deviation, classes in units of 2 sqrt(p (1 - p)): what `tol` bounds."""
 
     def __post_init__(self) -> None:
         n_fits = len(self.coef)

@@ -26,11 +26,11 @@ OVERSHOT = 0.9
 COARSE = 2e-3
 """Median gradient down to which weights are rounded to bfloat16: below it the rounding would show."""
 
-LOW_TOLERANCE = 0.9
-"""Of the tolerance: what the fits come down to in low precision, so that full precision finds most of them done."""
-
-PATIENCE_LOW, PATIENCE = 3, 25
+PATIENCE_LOW, PATIENCE = 1, 25
 """Iterations that bring a fit no further before it is given up, in low and in full precision."""
+
+LOW_GAIN = 0.8
+"""Of the gradient left: what an iteration in low precision must bring it under to count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,13 @@ class _Descent:
 
 
 def remaining(gradient: Tensor, block: Block) -> Tensor:
-    """Largest |gradient| of each fit [F]: features in units of their deviation, classes in units of 4 p (1 - p).
+    """Largest |gradient| of each fit [F]: features in units of their deviation, classes in units of 2 sqrt(p (1 - p)).
 
-    So 1e-4 asks as much of a class that one row in a thousand has as of a fair coin, and of small features as of
-    large ones.
+    These are the units of the gradient's own sampling error, so that one tolerance asks as much of rare classes as of
+    common ones, and of small features as of large ones.
     """
     slopes = (gradient[:-1].abs() / block.rows.deviations[:, None, None]).amax(0)
-    return (torch.maximum(slopes, gradient[-1].abs()) / (4 * block.null_curvature)).amax(0)
+    return (torch.maximum(slopes, gradient[-1].abs()) / (2 * block.null_curvature.sqrt())).amax(0)
 
 
 def minimise(block: Block, start: Tensor, guide: Guide, *, tol: float, max_iter: int) -> Ends:
@@ -112,32 +112,54 @@ def minimise(block: Block, start: Tensor, guide: Guide, *, tol: float, max_iter:
         max_iter: most iterations of a fit.
     """
     if block.rows.low is None:
-        return _descend(block, start, guide, tol=tol, max_iter=max_iter)
-    near = _descend(block, start, guide, tol=LOW_TOLERANCE * tol, max_iter=max_iter, low=True)
-    most = max_iter - int(near.n_iter.max())
-    ends = _descend(block, centred(near.weights), replace(guide, first=None), tol=tol, max_iter=most)
+        return _descend(block, start, guide, Memory(), tol=tol, max_iter=max_iter)
+    left: list[tuple[Tensor, Memory]] = []
+    near = _descend(block, start, guide, Memory(), tol=tol, max_iter=max_iter, left=left)
+    most, rest = max_iter - int(near.n_iter.max()), replace(guide, first=None)
+    ends = _descend(block, centred(near.weights), rest, Memory.joined(left), tol=tol, max_iter=most)
     ends.n_iter.add_(near.n_iter)
     return ends
 
 
-def _descend(block: Block, W: Tensor, guide: Guide, *, tol: float, max_iter: int, low: bool = False) -> Ends:
-    """Fits that are done leave, so that the others go on faster."""
-    ends, memory = Ends.unknown(W), Memory()
+def _descend(
+    block: Block,
+    W: Tensor,
+    guide: Guide,
+    memory: Memory,
+    *,
+    tol: float,
+    max_iter: int,
+    left: list[tuple[Tensor, Memory]] | None = None,
+) -> Ends:
+    """Fits that are done leave, so that the others go on faster.
+
+    Args:
+        block: F fits.
+        W: weights to begin from, [r + 1, c, F].
+        guide: what is known beforehand.
+        memory: of earlier steps; it is used up.
+        tol: bound on `remaining`.
+        max_iter: most iterations of a fit.
+        left: collects the memories of those who leave, for who goes on from there; also asks for low precision.
+    """
+    ends, low = Ends.unknown(W), left is not None
     now = _begin(block, W, low=low)
     for iteration in range(max_iter + 1):
-        left = remaining(now.at.gradient, now.block)
-        now.idle.add_(1).masked_fill_((left < now.best) | now.lower, 0)
-        torch.minimum(now.best, left, out=now.best)
-        done = (left <= tol) | (now.idle > (PATIENCE_LOW if low else PATIENCE))
+        gradient = remaining(now.at.gradient, now.block)
+        better = now.lower | (gradient < (LOW_GAIN if low else 1.0) * now.best)
+        now.idle.add_(1).masked_fill_(better, 0)
+        torch.minimum(now.best, gradient, out=now.best)
+        done = (gradient <= tol) | (now.idle > (PATIENCE_LOW if low else PATIENCE))
         if iteration == max_iter:
             done = torch.ones_like(done)
         if _worth_leaving(done):
-            _put(ends, now, done, left, tol, iteration)
+            _put(ends, now, done, gradient, tol, iteration)
+            if left is not None:
+                left.append((now.places[done], memory.of(done)))
             kept = (~done).nonzero()[:, 0]
             if not len(kept):
                 break
-            now = now.keep(kept)
-            memory.keep(kept)
+            now, memory = now.keep(kept), memory.of(kept)
         if iteration == 0 and guide.first is not None and len(now.places) == W.shape[2]:
             direction = guide.first(now.at.gradient)
         else:

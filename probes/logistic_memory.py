@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -32,9 +32,27 @@ class Memory:
         least = torch.finfo(step.dtype).eps * (dot(step, step) * dot(change, change)).sqrt()
         self.pairs.append((step, change, torch.where(curved > least, 1 / curved, torch.zeros_like(curved))))
 
-    def keep(self, kept: Tensor) -> None:
-        """Only the fits at places `kept`."""
-        self.pairs = deque(((s[..., kept], y[..., kept], rho[kept]) for s, y, rho in self.pairs), maxlen=REMEMBERED)
+    def of(self, fits: Tensor) -> Memory:
+        """That of the fits at places `fits`."""
+        part = Memory()
+        part.pairs.extend((s[..., fits], y[..., fits], rho[fits]) for s, y, rho in self.pairs)
+        return part
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[Tensor, Memory]]) -> Memory:
+        """That of fits from several memories, each with the places of its fits; newest pairs stand together."""
+        whole = cls()
+        n_fits = sum(len(places) for places, _ in parts)
+        for age in range(max((len(part.pairs) for _, part in parts), default=0), 0, -1):
+            pair: list[Tensor] = []
+            for places, part in parts:
+                if len(part.pairs) < age:
+                    continue
+                pair = pair or [piece.new_zeros(*piece.shape[:-1], n_fits) for piece in part.pairs[-age]]
+                for all_fits, piece in zip(pair, part.pairs[-age], strict=True):
+                    all_fits[..., places] = piece
+            whole.pairs.append((pair[0], pair[1], pair[2]))
+        return whole
 
     def forget(self, fits: Tensor) -> Tensor:
         """Forget all pairs of some fits [F]; returns which fits had none to begin with, [F]."""
