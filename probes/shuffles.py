@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from probes.errors import ProbeDataError
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
@@ -83,5 +85,8 @@ class SharedRidge:
 
 def _factor(gram: torch.Tensor, penalty: float) -> torch.Tensor:
     gram.diagonal().add_(penalty)
-    factor: torch.Tensor = torch.linalg.cholesky(gram)
+    factor: torch.Tensor
+    factor, broken = torch.linalg.cholesky_ex(gram)
+    if broken.any() or not torch.isfinite(factor).all():
+        raise ProbeDataError("the rows are too large, or too far apart in size, for a ridge classifier")
     return factor

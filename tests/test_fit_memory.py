@@ -64,7 +64,10 @@ def test_a_store_of_ten_times_the_memory_limit_is_fitted_within_it(tmp_path):
     write_store(tmp_path / "run")
     size = sum(path.stat().st_size for path in (tmp_path / "run" / "shards").iterdir())
     assert size >= 10 * ALLOWED * MIB
-    plan = '{"memory": 32, "lambdas": [0.1], "probes": ["logistic", "lda"], "steps": [0, 1], "layers": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], "controls": {"tasks": 1}}'
+    plan = (
+        '{"memory": 32, "lambdas": [0.1], "probes": ["logistic", "lda"], "steps": [0, 1], "controls": {"tasks": 1}, '
+        '"layers": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}'
+    )
     arguments = [sys.executable, "-c", CHILD, str(tmp_path / "run"), str(tmp_path / "out"), str(ALLOWED), plan]
     alone = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(arguments, cwd=ROOT, env=alone, capture_output=True, text=True, check=False)

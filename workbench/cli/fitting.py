@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -169,7 +170,7 @@ def _print_fit(record: FitRecord, out: Path, json: bool) -> int:
     readable = sum(cell.readable for cell in record.fits)
     console.print(
         f"{readable} of {record.n_cells} cells are readable; {record.n_undefined} are undefined.\n"
-        f"report: {out / 'report.html'}\nprobes: {out}",
+        f"report: {out / 'report.html'}\ndashboard: workbench dashboard {shlex.quote(str(out))}",
         markup=False,
     )
     return 0

@@ -134,7 +134,7 @@ def _cell(parts: Parts, cell: Cell, kind: ProbeKind, plan: FitPlan, corrected: f
     read = found["read"] if kind == "logistic" else found["others"].get(kind)
     because = found["undefined_because"]
     if read is None and because is None:
-        because = f"the {kind} probe found one value among its rows"
+        because = f"the {kind} probe cannot be fitted to its rows"
     shuffles = None if found["shuffles"] is None else np.array(found["shuffles"])
     controls = {
         "majority": found["majority"],
