@@ -1,16 +1,19 @@
-"""Many probes over shared rows against a loop of scikit-learn: `python -m benchmarks.bench_probes`.
+"""Many probes over shared rows against a loop of scikit-learn: `python -m benchmarks.bench_probes [words of a case]`.
 
 Paired and interleaved in one run, CPU seconds of one thread. The loop is timed on a few labels a round and scaled to
-all; accuracy is compared on the labels that the loop fitted. Peers (himalaya, probelab, probekit) are timed where
-they are installed. Linear algebra kernels that an environment variable may have slowed are named in the first line.
+all. Beside each ratio stands what it costs: accuracy on test rows less the loop's, and how far above the optimum the
+objective ends, for logistic fits, on the labels that the loop fitted too. Peers (himalaya, probelab, probekit) are
+timed where they are installed. The first line names the linear algebra kernels: environment variables
+(OPENBLAS_CORETYPE, say) can slow those of NumPy, and with them the loop.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -23,13 +26,15 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from benchmarks.machine import about_this_machine
 from benchmarks.probe_data import Planted, planted, planted_values
+from benchmarks.probe_peers import PEERS, peers_of
 from probes.batched import fit_logistic
 from probes.closed_form import lda_all, ridge_path
 from probes.moments import Moments, MomentsBuilder
 
 N, N_LABELS = 20_000, 1000
-ROUNDS, PER_ROUND = 4, 4
-PEERS = ("himalaya", "probelab", "probekit")
+ROUNDS, PER_ROUND = 5, 4
+LOOSE = 3e-4
+"""A tolerance at which the batched fits end about as near to the optimum as the loop, or nearer."""
 
 Weights = tuple[np.ndarray, np.ndarray]
 """Of the second class against the first: [labels, d] and [labels]."""
@@ -42,23 +47,30 @@ class Timed:
     seconds: list[float] = field(default_factory=list)
     differences: list[float] = field(default_factory=list)
     """Accuracy less the loop's, points."""
+    above: list[float] = field(default_factory=list)
+    """Objective over the optimum, less 1."""
 
-    def run(self, fit: Callable[[], Any]) -> Any:
-        """Fit under the clock."""
+    def run(self, fit: Callable[[], Any], scale: float = 1.0) -> Any:
+        """Fit under the clock; `scale` is from the labels fitted to all of them."""
         started = time.process_time()
         found = fit()
-        self.seconds.append(time.process_time() - started)
+        self.seconds.append(scale * (time.process_time() - started))
         return found
 
 
-def loop(data: Planted, labels: Sequence[int]) -> list[LogisticRegression]:
+Case = tuple[Timed, dict[str, Timed]]
+"""The loop, and every other way."""
+
+
+def loop(data: Planted, labels: Sequence[int]) -> Weights:
     """scikit-learn as people call it."""
-    return [LogisticRegression(max_iter=2000).fit(data.X, data.y[k]) for k in labels]
+    models = [LogisticRegression(max_iter=2000).fit(data.X, data.y[k]) for k in labels]
+    return np.concatenate([m.coef_ for m in models]), np.concatenate([m.intercept_ for m in models])
 
 
-def batched(data: Planted, labels: Sequence[int], precision: Any) -> Weights:
-    """Every label at once, at the loop's penalty."""
-    fits = fit_logistic(data.X, data.y[list(labels)], C=np.ones(len(labels)), precision=precision)
+def batched(data: Planted, labels: Sequence[int] | None = None, **settings: Any) -> Weights:
+    """Labels (all where None) at once, at the loop's penalty."""
+    fits = fit_logistic(data.X, data.y if labels is None else data.y[list(labels)], C=1.0, **settings)
     return np.stack([c[1] - c[0] for c in fits.coef]), np.array([b[1] - b[0] for b in fits.intercept])
 
 
@@ -81,84 +93,88 @@ def ridges(data: Planted) -> Weights:
     return path.coef, path.intercept
 
 
-def himalaya_ridges(data: Planted) -> None:
-    """Five folds, ten penalties, all labels as targets."""
-    from himalaya.ridge import RidgeCV
-
-    RidgeCV(alphas=np.logspace(-1, 5, 10), cv=5, fit_intercept=True).fit(data.X, 2.0 * data.y.T - 1)
-
-
 def accuracies(data: Planted, weights: Weights, labels: Sequence[int]) -> np.ndarray:
-    """On the test rows, percent."""
-    coef, intercept = weights
-    read = data.X_test @ coef[list(labels)].T.astype(np.float32) + intercept[list(labels)] > 0
+    """Of weights of these labels on the test rows, percent."""
+    read = data.X_test @ weights[0].T.astype(np.float32) + weights[1] > 0
     return 100 * (data.y_test[list(labels)] == read.T).mean(axis=1)
 
 
-def many_labels(d: int, *, hostile: bool = False) -> tuple[Timed, dict[str, Timed]]:
+def objectives(data: Planted, weights: Weights, labels: Sequence[int]) -> np.ndarray:
+    """Mean log loss and penalty of weights of these labels, nats."""
+    logits = data.X.astype(np.float64) @ weights[0].T + weights[1]
+    losses = np.logaddexp(0, logits) - logits * data.y[list(labels)].T
+    return losses.mean(axis=0) + np.square(weights[0]).sum(axis=1) / (2 * len(data.X))
+
+
+def compare(data: Planted, ways: dict[str, Callable[[], Weights]], rounds: Sequence[list[int]]) -> Case:
+    """Every way on all labels, the loop on those of a round, and peers on those or all."""
+    base, timed = Timed(), {name: Timed() for name in ways}
+    for labels in rounds:
+        theirs = base.run(partial(loop, data, labels), len(data.y) / len(labels))
+        optimum = objectives(data, batched(data, labels, precision="float64", tol=1e-7, max_iter=500), labels)
+        base.above += (objectives(data, theirs, labels) / optimum - 1).tolist()
+        right = accuracies(data, theirs, labels)
+        for name, fit in ways.items():
+            weights = timed[name].run(fit)
+            chosen = weights[0][labels], weights[1][labels]
+            timed[name].differences += (accuracies(data, chosen, labels) - right).tolist()
+            if "logistic" in name:
+                timed[name].above += (objectives(data, chosen, labels) / optimum - 1).tolist()
+        for name, (fit, n_fits) in peers_of(data, labels).items():
+            peer = timed.setdefault(name, Timed())
+            weights = peer.run(fit, len(data.y) / n_fits)
+            chosen = weights if n_fits == len(labels) else (weights[0][labels], weights[1][labels])
+            peer.differences += (accuracies(data, chosen, labels) - right).tolist()
+            if "ogistic" in name:
+                peer.above += (objectives(data, chosen, labels) / optimum - 1).tolist()
+    return base, timed
+
+
+def many_labels(d: int, *, hostile: bool = False) -> Case:
     """A thousand labels over one matrix."""
     data = planted(N, d, N_LABELS, hostile=hostile)
-    everything = range(N_LABELS)
-    ways: dict[str, Callable[[], Any]] = {
-        "batched logistic, float32": lambda: batched(data, everything, "float32"),
-        "batched logistic, bfloat16 then float32": lambda: batched(data, everything, "bf16"),
+    ways: dict[str, Callable[[], Weights]] = {
+        "batched logistic, float32": lambda: batched(data),
+        "batched logistic, bf16": lambda: batched(data, precision="bf16"),
+        f"batched logistic, bf16, tol {LOOSE:.0e}": lambda: batched(data, precision="bf16", tol=LOOSE),
         "LDA": lambda: discriminants(data),
         "ridge, 10 penalties by GCV": lambda: ridges(data),
     }
-    if find_spec("himalaya"):
-        ways["himalaya RidgeCV, 5 folds, 10 penalties"] = lambda: himalaya_ridges(data)
-    base, timed = Timed(), {name: Timed() for name in ways}
-    drawn = np.random.default_rng(1).permutation(N_LABELS)
-    for round_ in range(ROUNDS):
-        labels = drawn[round_ * PER_ROUND : (round_ + 1) * PER_ROUND].tolist()
-        models = base.run(lambda labels=labels: loop(data, labels))
-        base.seconds[-1] *= N_LABELS / PER_ROUND
-        theirs = np.array([100 * m.score(data.X_test, data.y_test[k]) for m, k in zip(models, labels, strict=True)])
-        for name, fit in ways.items():
-            weights = timed[name].run(fit)
-            if weights is not None:
-                timed[name].differences += (accuracies(data, weights, labels) - theirs).tolist()
-    return base, timed
+    drawn = np.random.default_rng(1).permutation(N_LABELS)[: ROUNDS * PER_ROUND]
+    return compare(data, ways, drawn.reshape(ROUNDS, PER_ROUND).tolist())
 
 
-def one_label(n: int, d: int) -> tuple[Timed, dict[str, Timed]]:
+def one_label(n: int, d: int) -> Case:
     """Each label over a matrix of its own."""
-    data = planted(n, d, 3 * ROUNDS)
-    base, timed = Timed(), {"batched logistic, one label": Timed()}
-    batched(data, [0], "float32")  # the first call of anything pays for what it loads
-    loop(data, [0])
-    for label in range(3 * ROUNDS):
-        model = base.run(lambda label=label: loop(data, [label]))[0]
-        weights = timed["batched logistic, one label"].run(lambda label=label: batched(data, [label], "float32"))
-        mine = accuracies_of_one(data, weights, label)
-        timed["batched logistic, one label"].differences += (
-            mine - 100 * model.score(data.X_test, data.y_test[label])
-        ).tolist()
+    base, timed = Timed(), {"batched logistic, float32": Timed(), "batched logistic, bf16": Timed()}
+    for seed in range(3 * ROUNDS):
+        data = planted(n, d, 1, seed=seed)
+        theirs = base.run(partial(loop, data, [0]))
+        optimum = objectives(data, batched(data, precision="float64", tol=1e-7, max_iter=500), [0])
+        base.above += (objectives(data, theirs, [0]) / optimum - 1).tolist()
+        for name, one in timed.items():
+            mine = one.run(partial(batched, data, precision=name.rpartition(" ")[2]))
+            one.differences += (accuracies(data, mine, [0]) - accuracies(data, theirs, [0])).tolist()
+            one.above += (objectives(data, mine, [0]) / optimum - 1).tolist()
     return base, timed
 
 
-def accuracies_of_one(data: Planted, weights: Weights, label: int) -> np.ndarray:
-    """Of weights of one label only."""
-    coef, intercept = weights
-    read = data.X_test @ coef[0].astype(np.float32) + intercept[0] > 0
-    return np.array([100 * (read == data.y_test[label]).mean()])
-
-
-def several_values(d: int, n_values: int, n_fits: int) -> tuple[Timed, dict[str, Timed]]:
-    """Multinomial fits that share their rows, as folds and penalties do."""
+def several_values(d: int, n_values: int, n_shuffles: int) -> Case:
+    """A multinomial label and shuffles of it; the loop fits the label and one shuffle."""
     data = planted_values(N, d, n_values)
-    C = np.logspace(-2, 1, n_fits)
-    base, timed = Timed(), {f"batched multinomial, {n_fits} penalties": Timed()}
-    for _ in range(2):
-        models = base.run(lambda: [LogisticRegression(C=c, max_iter=2000).fit(data.X, data.y[0]) for c in C])
-        fits = timed[f"batched multinomial, {n_fits} penalties"].run(
-            lambda: fit_logistic(data.X, np.repeat(data.y, n_fits, axis=0), C=C)
-        )
-        for model, coef, intercept in zip(models, fits.coef, fits.intercept, strict=True):
-            mine = ((data.X_test @ coef.T + intercept).argmax(axis=1) == data.y_test[0]).mean()
-            timed[f"batched multinomial, {n_fits} penalties"].differences.append(
-                100 * (mine - model.score(data.X_test, data.y_test[0]))
-            )
+    rng = np.random.default_rng(2)
+    targets = np.concatenate([data.y, [rng.permutation(data.y[0]) for _ in range(n_shuffles)]])
+    timed = {f"batched multinomial, {precision}": Timed() for precision in ("float32", "bf16")}
+    base = Timed()
+    for _ in range(3):
+        label = base.run(lambda: LogisticRegression(max_iter=2000).fit(data.X, targets[0]))
+        shuffled = Timed()
+        shuffled.run(lambda: LogisticRegression(max_iter=2000).fit(data.X, targets[1]), n_shuffles)
+        base.seconds[-1] += shuffled.seconds[0]
+        for name, one in timed.items():
+            fits = one.run(partial(fit_logistic, data.X, targets, C=1.0, precision=name.rpartition(" ")[2]))
+            mine = ((data.X_test @ fits.coef[0].T + fits.intercept[0]).argmax(axis=1) == data.y_test[0]).mean()
+            one.differences.append(100 * (mine - label.score(data.X_test, data.y_test[0])))
     return base, timed
 
 
@@ -166,33 +182,43 @@ def cells(what: str, base: Timed, name: str, timed: Timed) -> tuple[str, ...]:
     """A row of the table."""
     ratios = [b / t for b, t in zip(base.seconds, timed.seconds, strict=True)]
     off = timed.differences
-    beside = f"{np.mean(off):+.2f}; {np.abs(off).max():.2f} ({len(off)})" if off else "–"
-    speed = f"{median(ratios):.1f} ({min(ratios):.1f}-{max(ratios):.1f})"
-    return what, name, f"{median(base.seconds):.2f}", f"{median(timed.seconds):.3f}", speed, beside
+    beside = f"{np.mean(off):+.2f}; {np.abs(off).max():.2f} ({len(off)})"
+    above = f"{median(timed.above):.0e} ({median(base.above):.0e})" if timed.above else "–"
+    speed = f"{median(ratios):.3g} ({min(ratios):.3g}-{max(ratios):.3g})"
+    return what, name, f"{median(base.seconds):.3g}", f"{median(timed.seconds):.3g}", speed, beside, above
+
+
+def cases() -> dict[str, Callable[[], Case]]:
+    """What is compared, by name."""
+    shapes = [(n, d) for n in (N, 2000) for d in (256, 768)]
+    return {
+        f"{N_LABELS} labels, {N} x 256": partial(many_labels, 256),
+        f"{N_LABELS} labels, {N} x 768": partial(many_labels, 768),
+        f"{N_LABELS} rare labels, heavy tails, collinear, {N} x 256": partial(many_labels, 256, hostile=True),
+        f"{N_LABELS} rare labels, heavy tails, collinear, {N} x 768": partial(many_labels, 768, hostile=True),
+        **{f"1 label, {n} x {d}": partial(one_label, n, d) for n, d in shapes},
+        f"8 values and 99 shuffles, {N} x 256": partial(several_values, 256, 8, 99),
+    }
 
 
 def main() -> None:
     """Print one table of ratios."""
     torch.set_num_threads(1)
-    console = Console(width=150)
+    wanted = " ".join(sys.argv[1:])
+    console = Console(width=180)
     kernels = sorted({f"{pool['internal_api']} {pool.get('architecture', '')}".strip() for pool in threadpool_info()})
     console.print(about_this_machine("numpy", "scikit-learn", "torch", *PEERS), ", ".join(kernels))
-    table = Table("what", "way", "loop, CPU s", "CPU s", "times faster", "accuracy: mean; worst, points (labels)")
+    table = Table("what", "way", "loop, CPU s", "CPU s", "times faster", "accuracy off: mean; worst, points (labels)",
+                  "above the optimum (loop)")  # fmt: skip
     with threadpool_limits(1):
-        cases: list[tuple[str, Callable[[], tuple[Timed, dict[str, Timed]]]]] = [
-            (f"{N_LABELS} labels, {N} x 256", lambda: many_labels(256)),
-            (f"{N_LABELS} labels, {N} x 768", lambda: many_labels(768)),
-            (f"{N_LABELS} rare labels, heavy tails, collinear, {N} x 256", lambda: many_labels(256, hostile=True)),
-            *((f"1 label, {n} x {d}", lambda n=n, d=d: one_label(n, d))
-              for n in (N, 2000) for d in (256, 768)),
-            (f"1 label of 8 values, {N} x 256", lambda: several_values(256, 8, 8)),
-        ]  # fmt: skip
-        for what, measure in cases:
+        for what, measure in cases().items():
+            if wanted not in what:
+                continue
             base, timed = measure()
             for name, one in timed.items():
                 table.add_row(*cells(what, base, name, one))
             table.add_section()
-            console.print(f"done: {what}", highlight=False)
+            print(f"measured: {what}", file=sys.stderr)
     console.print(table)
 
 
