@@ -5,14 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Collection, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any, cast, final
 
 from workbench.engines.base import RESUME, Engine, Hand, MakeWorker, WorkerLost, attempt, dispatch, require_positive
@@ -59,6 +61,20 @@ class LocalEngine(Engine):
             yield place, worker(task)
 
 
+@contextmanager
+def _no_script() -> Iterator[None]:
+    """Processes that start meanwhile do not run this program's script: workers import what they need by name.
+
+    Under Streamlit, and after its tests, what stands for the script is a page that runs nowhere else.
+    """
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
+
+
 @final
 class _Process(Hand):
     """A worker in a fresh process, which holds nothing of this one and ends when this one does."""
@@ -73,7 +89,8 @@ class _Process(Hand):
         # Ctrl-C in a terminal reaches every process of the group: only this one is to act on it, from the start.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            self.process.start()
+            with _no_script():
+                self.process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
