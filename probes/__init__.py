@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from probes.linear import ValueProbe
     from probes.metrics import Score, accuracy_score_by_group, auroc_score
     from probes.moments import Moments, MomentsBuilder
-    from probes.near_duplicates import near_duplicates
     from probes.novelty import SubspaceNovelty
     from probes.persistence import load_probes, save_probes
     from probes.splits import assert_no_leakage, held_out_by_hash, merge_duplicate_groups, split_groups
@@ -68,7 +67,6 @@ _HOME = {
         "Moments",
         "MomentsBuilder",
     ),
-    "near_duplicates": ("near_duplicates",),
     "novelty": ("SubspaceNovelty",),
     "persistence": (
         "load_probes",
@@ -116,7 +114,6 @@ __all__ = [
     "max_statistic",
     "mean_difference",
     "merge_duplicate_groups",
-    "near_duplicates",
     "ridge_path",
     "save_probes",
     "share_by_group",

@@ -9,6 +9,8 @@ import numpy as np
 
 from workbench.store import SiteRows, StoreWriter
 
+TWIN = {"model": "random twin 0 of sha256:" + "0" * 64}
+"""Of the config of a run that stands beside another as its random twin."""
 WORDS = ("ash", "birch", "cedar", "elm", "fir", "oak")
 SHARD = 32
 

@@ -101,3 +101,11 @@ def test_vectors_that_are_not_finite_are_left_out(fitted, tmp_path):
     _, out = fitted
     run = planted_run(tmp_path / "run", n=64, strength=np.inf)
     assert {one.n_read for one in apply_probes(out, run, tmp_path / "a")} == {0}
+
+
+def test_a_folder_that_holds_other_things_is_not_written_to(fitted, run, tmp_path):
+    _, out = fitted
+    before = sorted(path.name for path in out.iterdir())
+    with pytest.raises(ConfigError, match="other things"):
+        apply_probes(out, run, out)
+    assert sorted(path.name for path in out.iterdir()) == before

@@ -1,7 +1,7 @@
 """Engines under a fit: vectors that nothing can be learned from are one clear error, whoever does the work."""
 
 import pytest
-from fit_runs import planted_run
+from fit_runs import TWIN, planted_run
 
 from probes.answers import answer
 from probes.errors import ProbeDataError, ProbeFileError
@@ -49,7 +49,7 @@ def test_the_run_is_named_that_holds_the_vectors(tmp_path, monkeypatch, kind):
 
     monkeypatch.setattr("workbench.fitting.worker.answer", refuses)
     run = planted_run(tmp_path / "run", n=80)
-    twin = planted_run(tmp_path / "twin", n=80, d=narrow, config={"model": "twin"})
+    twin = planted_run(tmp_path / "twin", n=80, d=narrow, config=TWIN)
     with pytest.raises(DataQuality, match="nothing to learn") as caught:
         run_fit(run, tmp_path / "out", PLAN, twin=twin)
     assert (caught.value.path, caught.value.field) == (str(twin), "blocks.0.hook_resid_post, step 1")

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from conftest import ROOT
-from fit_runs import WORDS, planted_problems, planted_run
+from fit_runs import TWIN, WORDS, planted_problems, planted_run
 
 from probes import load_probes
 from workbench.engines import LocalEngine
@@ -173,7 +173,7 @@ def test_a_killed_job_goes_on_where_it_stopped_and_ends_with_the_same_bytes(run,
     finished = len(list((tmp_path / "killed" / "parts").glob("?????.json")))
     assert finished == after // 5  # files of a part
     seen = []
-    run_fit(run, tmp_path / "killed", plan, progress=lambda stage, done, planned: seen.append(done))
+    run_fit(run, tmp_path / "killed", plan, progress=lambda stage, done, planned: seen.append((stage, done)))
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert not (tmp_path / "killed" / "parts").exists()
     units = 7
@@ -213,12 +213,18 @@ def test_a_label_that_cannot_be_scored_is_undefined_and_says_why(tmp_path):
 
 
 def test_a_twin_of_other_problems_is_refused(run, tmp_path):
+    other = planted_run(tmp_path / "twin", n=64, config=TWIN)
     with pytest.raises(ConfigError, match="other problems"):
-        run_fit(run, tmp_path / "out", PLAN, twin=planted_run(tmp_path / "twin", n=64))
+        run_fit(run, tmp_path / "out", PLAN, twin=other)
+
+
+def test_a_run_of_the_model_itself_is_no_twin(run, tmp_path):
+    with pytest.raises(ConfigError, match="not a run by the random twin"):
+        run_fit(run, tmp_path / "out", PLAN, twin=run)
 
 
 def test_the_twin_stands_beside_every_cell(run, tmp_path):
-    twin = planted_run(tmp_path / "twin", n=320, strength=0.0, config={"model": "random twin 0 of " + "0" * 64})
+    twin = planted_run(tmp_path / "twin", n=320, strength=0.0, config=TWIN)
     record = run_fit(run, tmp_path / "out", FitPlan(sites=["thought"]), twin=twin)
     assert all(c.twin == pytest.approx(0.25, abs=0.12) for c in record.fits)
     assert record.twin_root == RunStore(twin).root

@@ -116,7 +116,7 @@ def test_steps_that_are_only_needed_as_controls_are_read_and_have_no_cells(tmp_p
     [
         ({"sites": ["blocks.7.*"]}, UnknownSiteError, "no site"),
         ({"steps": [9]}, ConfigError, "no step 9"),
-        ({"sites": ["blocks.*"], "layers": [3]}, ConfigError, "leaves no cell"),
+        ({"sites": ["blocks.*"], "layers": [3]}, ConfigError, "no layer 3"),
     ],
 )
 def test_a_plan_that_asks_for_nothing_is_refused(tmp_path, plan, error, match):

@@ -6,7 +6,7 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fit_runs import planted_problems, planted_run
+from fit_runs import TWIN, planted_problems, planted_run
 from test_cli import one_json
 
 from probes import load_probes, save_probes
@@ -39,7 +39,7 @@ def planted(tmp_path_factory):
     for problem in problems:
         problem["thoughts"][1] = "ash"
     plan = FitPlan(lambdas=[0.1], probes=["logistic", "lda", "ridge"])
-    twin = planted_run(folder / "twin", strength=0.0, problems=problems, config={"model": "twin"})
+    twin = planted_run(folder / "twin", strength=0.0, problems=problems, config=TWIN)
     run_fit(planted_run(folder / "run", problems=problems), folder / "fit", plan, twin=twin)
     return folder / "fit"
 

@@ -131,6 +131,12 @@ def apply_probes(fit: Path, run: Path, out: Path, *, progress: Progress | None =
     known = {name: truth.values(probe.metadata["label"], probe.metadata["step"]) for name, probe in usable.items()}
     tallies = {name: _Tally(0, [], [], []) for name in usable}
     make_folder(out)
+    foreign = sorted({item.name for item in out.iterdir()} - {READINGS_NAME, SUMMARY_NAME})
+    if foreign:
+        raise ConfigError(
+            "the folder holds other things than readings", path=out, field="out", found=", ".join(foreign[:5]),
+            hint="Choose another --out.",
+        )  # fmt: skip
     with written_whole(out / READINGS_NAME) as stream, pq.ParquetWriter(stream, COLUMNS) as writer:
         for batch in _read_all(store, usable, known, tallies, truth, fit, progress):
             writer.write_batch(batch)

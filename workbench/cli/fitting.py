@@ -147,13 +147,14 @@ def _print_estimate(found: Estimate, json: bool) -> int:
 
 def _print_fit(record: FitRecord, out: Path, json: bool) -> int:
     from workbench.cli.terminal import print_json, stdout, table
+    from workbench.reports.fit_headline import scored
 
     if json:
         print_json({"probes": str(out), **record.to_plain()})
         return 0
     console = stdout()
     columns = ("site", "step", "label", "probe", "n", "accuracy", "95 %", "shuffled", "p", "words", "selective")
-    best = sorted(record.fits, key=lambda cell: (cell.accuracy is None, -(cell.accuracy or 0.0), cell.key))
+    best = scored(record)
     lines = [
         (c.site, c.step, c.label, c.probe, c.n, c.accuracy, _ends(c.interval), c.shuffled, c.corrected_p, c.input_only,
          c.selectivity)

@@ -148,6 +148,12 @@ def _cells(
     store: RunStore, plan: FitPlan, table: LabelTable, twin: bool
 ) -> tuple[tuple[Cell, ...], tuple[Unit, ...], dict[str, Column]]:
     with_steps = _sites_with_steps(store)
+    layers = sorted({layer for site in store.sites if (layer := layer_of(site)) is not None})
+    if absent := sorted(set(plan.layers or ()) - set(layers)):
+        raise ConfigError(
+            f"no layer {absent[0]} in this run", path=store.path, field="layers", found=plan.layers,
+            expected=", ".join(map(str, layers)) or "none: no site lies in a block",
+        )  # fmt: skip
     declared = {name: Site(name, ("d_model",), (info.dim,)) for name, info in store.sites.items()}
     sites = [
         site

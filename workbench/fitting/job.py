@@ -14,7 +14,7 @@ from workbench.capture import capture
 from workbench.engines import Engine, LocalEngine
 from workbench.errors import ConfigError, CorruptArtifact, HashMismatch
 from workbench.fitting.finish import PACK_NAME, SPEC_NAME, assemble
-from workbench.fitting.grid import Grid, lay_out
+from workbench.fitting.grid import Grid, Unit, lay_out
 from workbench.fitting.parts import part_done
 from workbench.fitting.plan import FitPlan
 from workbench.fitting.worker import FitSpec, make_worker
@@ -94,7 +94,7 @@ def run_fit(
             run=run.resolve(), twin=None if twin is None else twin.resolve(), plan=plan, base=base.resolve(),
             model=None if model is None else model.origin, device=device,
         )  # fmt: skip
-        _do_units(spec, grid, parts, engine, model, lambda done, planned: tell("fit", done, planned))
+        _do_units(spec, grid, parts, engine, model, tell)
         record, packs = assemble(parts, grid, plan, store, twin_root=twin_root, versions=job["versions"])
         for name, data in packs.items():
             write_file(out / name, data)
@@ -130,6 +130,15 @@ def _capture_twin(
 
 def _checked_twin(store: RunStore, twin: Path) -> str:
     other = RunStore(twin, cache_bytes=0)
+    model = other.config.get("model")
+    if not (
+        isinstance(model, str) and model.startswith("random twin ") and model.endswith(f" of {store.config['model']}")
+    ):
+        raise ConfigError(
+            "not a run by the random twin of the model that was captured", path=twin, field="twin",
+            expected=f"random twin SEED of {store.config['model']}", found=model,
+            hint="Capture it with --random-twin, or give --model and none is needed.",
+        )  # fmt: skip
     if other.config.get("problems") != store.config.get("problems") or set(store.sites) - set(other.sites):
         raise ConfigError(
             "the twin ran other problems or sites than the run", path=twin, field="twin",
@@ -196,12 +205,14 @@ def _finished(out: Path) -> FitRecord | None:
 
 
 def _do_units(
-    spec: FitSpec, grid: Grid, parts: Path, engine: Engine, model: LoadedModel | None, tell: Callable[[int, int], None]
+    spec: FitSpec, grid: Grid, parts: Path, engine: Engine, model: LoadedModel | None, tell: Progress
 ) -> None:
     todo = [number for number in range(len(grid.units)) if not part_done(parts, number)]
-    n_cells = len(grid.cells)
-    done = n_cells - sum(len(grid.units[number].cells) for number in todo)
-    tell(done, n_cells)
+    planned = {"fit": len(grid.cells), "controls": sum(not unit.cells for unit in grid.units)}
+    done = dict(planned)
+    for number in todo:
+        done[_stage(grid.units[number])] -= len(grid.units[number].cells) or 1
+    tell("fit", done["fit"], planned["fit"])
     reasoner = model.reasoner if model is not None and engine.in_process else None
     if model is not None and model.origin is None and not engine.in_process:
         raise ConfigError(
@@ -213,5 +224,12 @@ def _do_units(
         with closing(work):
             for place, part in work:
                 part.write(parts, todo[place])
-                done += len(grid.units[todo[place]].cells)
-                tell(done, n_cells)
+                unit = grid.units[todo[place]]
+                stage = _stage(unit)
+                done[stage] += len(unit.cells) or 1
+                tell(stage, done[stage], planned[stage])
+
+
+def _stage(unit: Unit) -> str:
+    """Matrices without cells of their own are only read as somebody's control."""
+    return "fit" if unit.cells else "controls"

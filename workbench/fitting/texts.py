@@ -32,10 +32,11 @@ class FittedText:
 class TextReader:
     """Fits text probes for a model; keeps what all of them share."""
 
-    def __init__(self, reasoner: Reasoner, store: RunStore, seed: int) -> None:
+    def __init__(self, reasoner: Reasoner, store: RunStore, *, seed: int, n_shuffles: int) -> None:
         self._reasoner = reasoner
         self._store = store
         self._seed = seed
+        self._n_shuffles = n_shuffles
         self._last_step = max((int(record["n_steps"]) for record in store.problems), default=1) - 1
         self._vocabulary: Vocabulary | None = None
 
@@ -66,6 +67,7 @@ class TextReader:
                 rows.vectors[held], texts[held].tolist(), groups[held].tolist(),
                 self._reasoner, site=place.site, seed=self._seed, step=place.step,
                 ends=_ends(final, rows, held, self._final_site(place)), vocabulary=self._vocabulary,
+                n_shuffles=self._n_shuffles,
             )  # fmt: skip
         except InsufficientData as error:
             return FittedText(_undefined(place, str(error), int((~held).sum()), int(held.sum())), None)

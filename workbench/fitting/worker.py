@@ -81,7 +81,7 @@ class FitWorker:
             reasoner = load_again(spec.model).reasoner
         self._texts = None
         if reasoner is not None and spec.plan.text:
-            self._texts = TextReader(reasoner, self.store, spec.plan.seed)
+            self._texts = TextReader(reasoner, self.store, seed=spec.plan.seed, n_shuffles=spec.plan.controls.shuffles)
         self._closed = ClosedForms(self.grid, spec.plan)
 
     def __call__(self, number: int) -> Part:

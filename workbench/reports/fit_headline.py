@@ -50,7 +50,8 @@ def fit_headlines(fit: FitRecord) -> list[Headline]:
             f"by chance, any in {SIGNIFICANT_P:.0%} of grids" if fit.correction else "not corrected",
             "–",
             str(len(cells)),
-            "Cells with a score that beat their controls after correction for the size of the grid.",
+            "Cells that beat shuffled labels, after correction for the size of the grid, and the commonest value, "
+            "and that the words of the prompt do not read better.",
         )
     ]
     if cells:

@@ -53,7 +53,7 @@ def _provenance(fit: FitRecord) -> list[tuple[str, str]]:
 
     In the order and with the numbers of canonical JSON, so that a record that was read back makes the same page.
     """
-    shown = canonical_json(fit.model_dump(mode="json", by_alias=True, exclude={"fits", "text"}))
+    shown = canonical_json(fit.model_dump(mode="json", by_alias=True, exclude={"fits", "text", "fit_prompts"}))
     return [(FIT_NAME, digest(fit.to_json())), *dotted(json.loads(shown))]
 
 
