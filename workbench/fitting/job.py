@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -96,14 +96,18 @@ def run_fit(
         )  # fmt: skip
         _do_units(spec, grid, parts, engine, model, tell)
         record, packs = assemble(parts, grid, plan, store, twin_root=twin_root, versions=job["versions"])
-        for name, data in packs.items():
-            write_file(out / name, data)
-        write_file(out / TABLE_NAME, cells_csv(record).encode())
-        write_file(out / PARQUET_NAME, cells_parquet(record))
-        write_file(out / REPORT_NAME, render_fit_report(record).encode())
-        write_file(out / FIT_NAME, record.to_json())  # last: a fit without it is not finished
+        _write(record, packs, out)
         shutil.rmtree(parts)
         return record
+
+
+def _write(record: FitRecord, packs: Mapping[str, bytes], out: Path) -> None:
+    for name, data in packs.items():
+        write_file(out / name, data)
+    write_file(out / TABLE_NAME, cells_csv(record).encode())
+    write_file(out / PARQUET_NAME, cells_parquet(record))
+    write_file(out / REPORT_NAME, render_fit_report(record).encode())
+    write_file(out / FIT_NAME, record.to_json())  # last: a fit without it is not finished
 
 
 def _must_be_the_runs(model: LoadedModel, store: RunStore) -> None:
