@@ -14,15 +14,14 @@ from probes.errors import ProbeDataError
 from probes.logistic_curvature import cheapest_path, prepare
 from probes.logistic_descent import Ends, Guide, minimise
 from probes.logistic_labels import Labels, penalty_bands
-from probes.logistic_memory import REMEMBERED
 from probes.logistic_rows import Precision, SharedRows, share_rows
 from probes.logistic_start import null_weights, towards_discriminants
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
-BLOCK_BYTES = 2**29
-"""Most memory that the labels, weights and remembered steps of one block take."""
+BLOCK_BYTES, BYTES_A_LABEL = 2**29, 8
+"""Most memory that the labels and weights of one block take, and what a row's take in one fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ def fit_logistic(
         max_iter: most iterations.
         precision: of products. "bf16" comes near in bfloat16 and ends in float32.
         device: of torch.
-        block: most columns solved together; fewer where `BLOCK_BYTES` would not hold them.
+        block: most columns solved together; fewer where rows are so many that their labels would not fit `BLOCK_BYTES`.
 
     Raises:
         ProbeDataError: shapes that do not fit, a fit with fewer than two classes, values that are not finite, or
@@ -106,7 +105,9 @@ def fit_logistic(
         path = cheapest_path(rows.n, rows.width, labels.columns, len(np.unique(penalty_bands(ridges))))
         rows, solver_of = prepare(rows, path)
         found = _Found(rows, labels)
-        for places in labels.groups(_fitting(block, rows), ridges if path == "sampled" else None):
+        for places in labels.groups(
+            max(1, min(block, BLOCK_BYTES // (BYTES_A_LABEL * rows.n))), ridges if path == "sampled" else None
+        ):
             solve = solver_of(float(np.exp(np.log(ridges[places]).mean())))
             part = labels.block(rows, places, penalties)
             if start is not None:
@@ -117,12 +118,6 @@ def fit_logistic(
             guide = Guide(solve, first, scaled=path == "plain")
             found.add(places, minimise(part, weights, guide, tol=tol, max_iter=max_iter))
     return found.freeze()
-
-
-def _fitting(block: int, rows: SharedRows) -> int:
-    """Columns of a block that its memory allows."""
-    numbers = 2 * rows.n + 2 * (REMEMBERED + 4) * rows.width
-    return max(1, min(block, BLOCK_BYTES // (numbers * rows.values.element_size())))
 
 
 class _Found:

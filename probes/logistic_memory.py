@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-REMEMBERED = 16
-"""Pairs of a step and what it changed. Easy fits are over before they have six; hard ones need many."""
+REMEMBERED = 6
+"""Pairs of a step and what it changed."""
 
 
 def dot(u: Tensor, v: Tensor) -> Tensor:
