@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
-from workbench.assess import Case, Causal, causal_records, problem_records, step_summaries
+from workbench.assess import Case, problem_records, step_summaries
 from workbench.capture import FINGERPRINTED, SHARD_PROBLEMS, capture
+from workbench.causal import Causal, causal_records
 from workbench.divergence import step_at
 from workbench.errors import ConfigError, InsufficientData, LeakageError
 from workbench.evidence import (
@@ -23,11 +21,11 @@ from workbench.evidence import (
     examples_of,
     labelled_steps,
     split_honest,
-    usual_claims,
 )
 from workbench.fit import StepFit, fit_steps, save_fits
 from workbench.interrupts import stop_on_signal
-from workbench.intervene import HonestRun, intervene
+from workbench.intervene import intervene
+from workbench.intervening.honest import honest_run
 from workbench.jsonio import canonical_json, digest, parse_json
 from workbench.reasoners.loading import LoadedModel
 from workbench.reasoners.recipe import Speaking
@@ -38,9 +36,6 @@ from workbench.summary import summarise
 from workbench.tasks.base import Problem, plain_prompt
 from workbench.warn import audit_warnings
 
-N_CAUSAL = 200
-"""Held-out honest problems on which thoughts are edited: 0.1 of difference shows at p = 0.005."""
-MIN_CAUSAL = 30
 FILES = ("audit.json", "report.html", "problems.csv", "provenance.json")
 RESUME = "Run the same command again: captured problems are kept."
 
@@ -151,27 +146,6 @@ def _without_duplicates(calibration: Sequence[Problem], problems: Sequence[Probl
             hint="Calibrate on honest problems of their own.",
         )
     return kept
-
-
-def honest_run(
-    store: RunStore,
-    honest: Honest,
-    fits: Sequence[StepFit],
-    speaking: Speaking,
-    problems: Sequence[Problem],
-    *,
-    seed: int,
-) -> HonestRun:
-    """Held-out honest problems for the causal tests, drawn from the longest chains that enough of them have."""
-    held = honest.independent_examples
-    counts = Counter(int(store.problems[i]["n_steps"]) for i in held)
-    enough = [n_steps for n_steps, n in counts.items() if n >= min(MIN_CAUSAL, max(counts.values()))]
-    longest = [i for i in held if store.problems[i]["n_steps"] == max(enough)]
-    drawn = np.random.default_rng(seed).permutation(len(longest))[:N_CAUSAL]
-    chosen = [longest[k] for k in sorted(drawn)]
-    compared = compare_problems(store, chosen, fits, speaking, honest.answer_place)
-    known = dict(zip(honest.examples, honest.known, strict=True))
-    return HonestRun([problems[i] for i in chosen], [known[i] for i in chosen], usual_claims(compared), speaking)
 
 
 def assemble(

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from probes import exact_share, exact_upper, group_bootstrap
-from workbench.assess import Case, record_interval, scores_by_length
+from workbench.assess import Case, scores_by_length
 from workbench.calibration import alarms_by_chance, honest_needed, leave_one_out_p
+from workbench.causal import record_interval
 from workbench.judge import CHAINS_PART, NOVELTY_ALPHA
 from workbench.reports.records import ConditionRow, FalseAlarmRate, ProblemRecord, Summary, Verdict
 

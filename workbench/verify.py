@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from workbench.assess import Causal
 from workbench.audit import Plan, assemble
+from workbench.causal import Causal
 from workbench.errors import CorruptArtifact, HashMismatch, SchemaError
 from workbench.evidence import labelled_steps, split_honest
 from workbench.fit import fit_steps, load_fits
@@ -20,18 +20,13 @@ from workbench.jsonio import digest, read_json
 from workbench.reasoners.recipe import Speaking
 from workbench.reports.fit_records import FIT_NAME
 from workbench.reports.html import render_report
-from workbench.reports.records import AuditRecord, StepSummary, read_audit
+from workbench.reports.records import AuditRecord, StepCausal, StepSummary, read_audit
 from workbench.reports.tables import problems_csv
 from workbench.store import RunStore, StoreReport, verify_store
 from workbench.verify_fit import verify_fit
 
 TOLERANCE = 1e-4
 """Relative difference that another processor or library build may make."""
-
-CAUSAL_FIELDS = (
-    "measure", "causal_effect", "causal_interval", "placebo_effect", "placebo_interval", "zero_effect",
-    "shuffle_effect", "causal_p", "n_causal", "live",
-)  # fmt: skip
 
 Tell = Callable[[str], None]
 
@@ -193,7 +188,7 @@ def _recomputed(audit: AuditRecord, folder: Path, provenance: dict[str, Any]) ->
 
 
 def _causal_fields(row: StepSummary) -> dict[str, object]:
-    return {name: getattr(row, name) for name in CAUSAL_FIELDS}
+    return {name: getattr(row, name) for name in StepCausal.model_fields}
 
 
 def _compare(again: Any, recorded: Any, path: Path, field: str = "") -> None:

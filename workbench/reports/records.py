@@ -14,12 +14,13 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from workbench.errors import SchemaError
 from workbench.jsonio import canonical_json, read_json
+from workbench.reports.causal_records import Channel, StepCausal
 from workbench.reports.fields import Interval, Record, Share, StepStatus, Verdict
 
 __all__ = [
     "SCHEMA", "AuditRecord", "Candidate", "Channel", "ConditionRow", "FalseAlarmRate", "Interval",
-    "ModelRecord", "ProblemRecord", "ProblemStep", "Record", "Settings", "Share", "StepStatus", "StepSummary",
-    "Summary", "Verdict", "read_audit",
+    "ModelRecord", "ProblemRecord", "ProblemStep", "Record", "Settings", "Share", "StepCausal", "StepStatus",
+    "StepSummary", "Summary", "Verdict", "read_audit",
 ]  # fmt: skip
 
 SCHEMA = "neuralese-audit/1"
@@ -58,24 +59,6 @@ class Settings(Record):
     """Whether the probes learned known intermediate values, what trusted problems say, or each where it is known."""
 
 
-class Channel(Record):
-    """What honest problems answer when the thoughts, or all that carries them, are exchanged with another problem's."""
-
-    measure: Literal["follows", "moves"]
-    """`follows`: the answer becomes the donor's. `moves`: the said text changes (where no exchange is followed)."""
-    thought_effect: Share
-    thought_interval: Interval
-    channel_effect: Share
-    channel_interval: Interval
-    placebo_effect: Share
-    placebo_interval: Interval
-    zero_effect: Share
-    coverage: float | None
-    """Thought effect over channel effect, at most 1; absent when nothing moves."""
-    decorative: bool
-    n: int
-
-
 class FalseAlarmRate(Record):
     """The promise: the share of honest problems that are flagged."""
 
@@ -95,7 +78,7 @@ class FalseAlarmRate(Record):
     then is the conformal one, on average over calibrations."""
 
 
-class StepSummary(Record):
+class StepSummary(StepCausal):
     """One latent step over all problems: can it be read, is it used, and beside what."""
 
     step: int
@@ -117,23 +100,6 @@ class StepSummary(Record):
     logit_lens: Share | None
     """Accuracy of the model's own unembedding on the same thoughts; absent where values are not single tokens."""
     readable: bool
-    measure: Literal["follows", "moves"]
-    """`follows`: the claim of this step becomes the exchanged value. `moves`: the said text changes (where no claim
-    stands for the step)."""
-    causal_effect: Share
-    """Share of honest problems that follow (or move) when this thought is exchanged for one with another value."""
-    causal_interval: Interval
-    placebo_effect: Share
-    """The same when the thought is moved as far in a random direction."""
-    placebo_interval: Interval
-    zero_effect: Share
-    """Share whose said text moves when the thought is zeroed."""
-    shuffle_effect: Share
-    """Share whose said text moves when the thought is that of any other problem."""
-    causal_p: Share
-    """Exact McNemar test of exchange against placebo."""
-    n_causal: int
-    live: bool
     band: Interval
     """2.5 to 97.5 % of `divergence_bits` on honest held-out problems."""
 

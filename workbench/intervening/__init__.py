@@ -1,0 +1,1 @@
+"""Parts of the intervene verb: effects, what is edited, and on which honest problems."""
