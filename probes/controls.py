@@ -188,15 +188,19 @@ def input_only(
         groups_fit: [n_fit], never split while the penalty is chosen.
         seed: of the folds.
     """
-    fit, test = features_fit, features_test
-    if sparse.issparse(fit) or sparse.issparse(test):
-        fit, test = _in_span(sparse.csr_array(fit), sparse.csr_array(test))
+    fit, test = in_span(features_fit, features_test)
     probe = ValueProbe(random_state=seed).fit(fit, y_fit, groups=groups_fit)
     return float((probe.predict(test) == np.asarray(y_test)).mean())
 
 
-def _in_span(fit: Any, test: Any) -> tuple[Floats, Floats]:
-    """Dense coordinates of sparse rows in the span of the fit rows, where a penalised probe lives anyway."""
+def in_span(fit: Any, test: Any) -> tuple[Any, Any]:
+    """Dense coordinates of sparse rows in the span of the fit rows, where a penalised probe lives anyway.
+
+    Dense rows are returned as they came.
+    """
+    if not sparse.issparse(fit) and not sparse.issparse(test):
+        return fit, test
+    fit, test = sparse.csr_array(fit), sparse.csr_array(test)
     if fit.shape[1] <= fit.shape[0]:
         return fit.toarray(), test.toarray()
     gram = (fit @ fit.T).toarray()

@@ -64,9 +64,12 @@ class FrozenNovelty:
 
 @dataclass(frozen=True, eq=False)
 class FrozenProbe:
-    """A linear probe as plain, read-only arrays (two rows where there are two classes): scores `x @ coef.T + b`."""
+    """A linear probe as plain, read-only arrays (two rows where there are two classes): scores `x @ coef.T + b`.
 
-    KINDS: ClassVar[tuple[str, ...]] = ("multinomial-logistic", "lda", "ridge", "mean-difference")
+    Of a `binary-logistic` probe the classes are members that a set may have, and scores are log odds.
+    """
+
+    KINDS: ClassVar[tuple[str, ...]] = ("multinomial-logistic", "lda", "ridge", "mean-difference", "binary-logistic")
 
     kind: str
     classes: tuple[str, ...]
@@ -99,13 +102,41 @@ class FrozenProbe:
         """Log probabilities of each class for each row of X [n, d], nats, [n, K].
 
         Of a ridge or mean-difference probe these order the classes rightly and are no probabilities.
+
+        Raises:
+            ProbeDataError: the probe reads sets: its classes do not exclude each other.
         """
+        if self.reads_sets:
+            raise ProbeDataError("this probe reads sets: ask it for log_odds, its values do not exclude each other")
         log_proba: Floats = log_softmax(_rows(X, self.coef.shape[1]) @ self.coef.T + self.intercept, axis=1)
         return log_proba
 
+    @property
+    def reads_sets(self) -> bool:
+        """Whether several classes may hold at once."""
+        return self.kind == "binary-logistic"
+
+    def log_odds(self, X: ArrayLike) -> Floats:
+        """Log odds, nats, that the set held by each row of X [n, d] has each class as a member, [n, K].
+
+        Raises:
+            ProbeDataError: the probe reads single values.
+        """
+        if not self.reads_sets:
+            raise ProbeDataError(f"a {self.kind} probe reads single values: ask it for log_proba")
+        odds: Floats = _rows(X, self.coef.shape[1]) @ self.coef.T + self.intercept
+        return odds
+
     def predict(self, X: ArrayLike) -> list[str]:
-        """The likeliest class of each row of X [n, d]."""
+        """The likeliest class of each row of X [n, d]; of a set, its members with commas between."""
+        if self.reads_sets:
+            return [shown_set(self.classes, odds) for odds in self.log_odds(X)]
         return [self.classes[k] for k in self.log_proba(X).argmax(axis=1)]
+
+
+def shown_set(values: tuple[str, ...], log_odds: Floats) -> str:
+    """Members of a set as one text; `(none)` where it is empty."""
+    return ", ".join(value for value, odds in zip(values, log_odds, strict=True) if odds > 0) or "(none)"
 
 
 def plain(metadata: Mapping[str, Any]) -> dict[str, Any]:

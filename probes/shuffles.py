@@ -68,6 +68,24 @@ class SharedRidge:
             start += len(read)
         return np.asarray(torch.cat(shares).numpy())
 
+    def whole_sets_read(self, targets: Ints, truth: Ints, table: NDArray[np.bool_]) -> Floats:
+        """Share of test rows whose whole set is read right by ridge on multi-hot targets, [n_targets].
+
+        Args:
+            targets: row of `table` for every fit row, [n_targets, n_fit].
+            truth: row of `table` for every test row, [n_targets, n_test].
+            table: members of each set, [n_sets, n_values].
+        """
+        rows_of = torch.as_tensor(table).to(self.left.dtype)
+        shares = []
+        for fit_codes, test_codes in zip(targets, truth, strict=True):
+            held = rows_of[torch.as_tensor(fit_codes)]
+            prior = held.mean(dim=0)
+            inner = held - prior if self.right is None else self.right @ (held - prior)
+            read = torch.addmm(prior, self.left, inner) > 0.5
+            shares.append((read == (rows_of[torch.as_tensor(test_codes)] > 0.5)).all(dim=1).double().mean())
+        return np.asarray(torch.stack(shares).numpy())
+
     def _readings(self, targets: Ints, n_classes: int) -> Iterator[torch.Tensor]:
         """Class codes [block, n_test], block after block."""
         block = max(1, BLOCK_NUMBERS // (n_classes * max(self.n_fit, len(self.left))))

@@ -60,7 +60,8 @@ class UnseenValueTest:
                 kept = labels_fit != value
                 without = _frozen(SubspaceNovelty().fit(rows_fit[kept], labels_fit[kept]))
                 parts.append(nearness(without, rows, few=few))
-        return cls(whole, np.sort(np.concatenate(parts)), _random_nearness(whole, rows_held, few=few, seed=seed))
+        far = nearness(whole, as_far_at_random(rows_held, seed), few=few)
+        return cls(whole, np.sort(np.concatenate(parts)), np.sort(far))
 
     def p_value(self, X: ArrayLike) -> Floats:
         """The larger of the two p-values (plus-one rule), [n]: small where the value was shown."""
@@ -86,15 +87,15 @@ def _rank(reference: Floats, score: Floats) -> Floats:
     return np.asarray((1 + at_least) / (len(reference) + 1), dtype=np.float64)
 
 
-def _random_nearness(novelty: FrozenNovelty, X: Floats, *, few: bool, seed: int) -> Floats:
-    """Of vectors as far from the mean as the rows are, in random directions; at least a thousand of them."""
+def as_far_at_random(X: Floats, seed: int) -> Floats:
+    """Vectors as far from the mean as the rows are, in random directions; at least a thousand of them, [m, d]."""
     mean = X.mean(axis=0)
     lengths = np.linalg.norm(X - mean, axis=1)
     generator = np.random.default_rng(seed)
     n = max(1000, len(X))
     directions = generator.normal(size=(n, X.shape[1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return np.sort(nearness(novelty, mean + directions * generator.choice(lengths, size=(n, 1)), few=few))
+    return np.asarray(mean + directions * generator.choice(lengths, size=(n, 1)))
 
 
 def _distances(novelty: FrozenNovelty, X: Floats) -> Floats:

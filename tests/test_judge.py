@@ -10,7 +10,7 @@ from workbench.divergence import Pairing
 from workbench.judge import Evidence, judge
 
 GOOD = Evidence(
-    alpha=0.01, readable={0, 1}, live={0, 1}, n_values=13, coverage=1.0, decorative=False, compared={0, 1}, said={0, 1}
+    alpha=0.01, readable={0, 1}, live={0, 1}, luck=1 / 13, coverage=1.0, decorative=False, compared={0, 1}, said={0, 1}
 )
 AGREES = [Pairing(0, 0, "cellar", "agree", 0.0), Pairing(1, 1, "dairy", "agree", 0.0)]
 PARTS = [Pairing(0, 0, "cellar", "agree", 0.0), Pairing(1, 1, "dairy", "conflict", 9.0)]
@@ -103,7 +103,7 @@ def test_low_coverage_forbids_agreement_but_not_divergence() -> None:
 
 def test_agreement_that_cannot_be_luck_vouches_for_thoughts_outside() -> None:
     assert judge(GOOD, AGREES, 1.0, FAR).verdict == "agrees"
-    assert judge(replace(GOOD, n_values=3), AGREES, 1.0, FAR).verdict == "cannot-tell"
+    assert judge(replace(GOOD, luck=1 / 3), AGREES, 1.0, FAR).verdict == "cannot-tell"
 
 
 def test_thoughts_that_honest_problems_do_not_state_may_stay_unsaid() -> None:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from workbench.calibration import conformal_p, q_values
 from workbench.causal import Causal, record_interval
-from workbench.divergence import Pairing, Reading
+from workbench.divergence import Pairing
 from workbench.evidence import Compared, usual_claims
 from workbench.fit import StepFit
 from workbench.judge import Evidence, Judgement, judge
+from workbench.readings import AnyReading
 from workbench.reports.records import (
     Candidate,
     Interval,
@@ -50,7 +51,7 @@ class Case:
             alpha=self.alpha,
             readable={fit.step for fit in self.fits if fit.readable},
             live={step for step, fields in self.causal.steps.items() if fields["live"]},
-            n_values=min(len(fit.probe.classes) for fit in self.fits),
+            luck=max(fit.luck for fit in self.fits),
             coverage=self.causal.channel.coverage,
             decorative=self.causal.channel.decorative,
             compared={fit.step for fit in self.fits},
@@ -176,7 +177,7 @@ def _record(
 
 def _step_record(
     pairing: Pairing,
-    readings: Mapping[int, Reading],
+    readings: Mapping[int, AnyReading],
     one: Compared,
     margins: Mapping[int, Floats],
     unseen: Mapping[int, float],
@@ -193,7 +194,6 @@ def _step_record(
             held_before=None, top=[], **said,
         )  # fmt: skip
     reading, step = readings[pairing.step], pairing.step
-    order = np.argsort(-reading.log_proba, kind="stable")[:N_CANDIDATES]
     return ProblemStep(
         step=step,
         decoded=reading.best,
@@ -203,7 +203,7 @@ def _step_record(
         unseen_p=unseen[step],
         norm=float(np.linalg.norm(one.thoughts[step])),
         held_before=pairing.held_before,
-        top=[Candidate(value=reading.values[k], probability=_share(np.exp(reading.log_proba[k]))) for k in order],
+        top=[Candidate(value=value, probability=_share(p)) for value, p in reading.likeliest(N_CANDIDATES)],
         **said,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from workbench.reasoners.recipe import Speaking
+from workbench.reasoners.recipe import Speaking, folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,14 @@ class Said:
 
 
 def parse_said(text: str, speaking: Speaking) -> Said:
-    """Group 1 of `claims`, stripped and split at `separator`, and group 1 of `answer`.
+    """Group 1 of `claims`, stripped and split at `separator`, and group 1 of `answer`; paraphrases as their value.
 
     A group that took no part in the match counts as empty; empty claims are dropped.
     """
     chain, answer = re.search(speaking.claims, text), re.search(speaking.answer, text)
     stated = (chain.group(1) or "").strip() if chain else ""
-    claims = tuple(piece.strip() for piece in stated.split(speaking.separator) if piece.strip())
-    return Said(text, claims, (answer.group(1) or "").strip() or None if answer else None)
+    pieces = [piece.strip() for piece in stated.split(speaking.separator)]
+    meant = {folded(phrase): value for value, phrases in speaking.same.items() for phrase in [value, *phrases]}
+    claims = tuple(meant.get(folded(piece), piece) for piece in pieces if piece)
+    answered = (answer.group(1) or "").strip() if answer else ""
+    return Said(text, claims, meant.get(folded(answered), answered) or None)

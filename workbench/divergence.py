@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.spatial.distance import jensenshannon
+
+from workbench.readings import AnyReading, Reading
+from workbench.tasks.base import Value
+
+__all__ = [
+    "Pairing", "Reading", "Status", "align", "compare_chains", "find_answer_place", "gap_cost", "holds",
+    "problem_score", "step_at",
+]  # fmt: skip
 
 Floats = NDArray[np.float64]
 Status = Literal["agree", "ahead", "unsaid", "unsupported", "conflict"]
@@ -24,48 +30,8 @@ CONFLICT = 0.6
 """Most that pairing a thought with a claim it contradicts can cost."""
 CLEAR_MARGIN = 3.0
 """Margin, in nats, from which a pair costs the full CONFLICT."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one thought reads as."""
-
-    step: int
-    values: tuple[str, ...]
-    log_proba: Float[np.ndarray, " value"]
-    """Natural logarithms, normalised."""
-
-    @property
-    def best(self) -> str:
-        """Likeliest value."""
-        return self.values[int(np.argmax(self.log_proba))]
-
-    @property
-    def confidence(self) -> float:
-        """Probability of the likeliest value."""
-        return float(np.exp(np.max(self.log_proba)))
-
-    def log_p(self, value: str) -> float:
-        """Log probability of a value; one that the probe never learned counts as its least likely."""
-        if value in self.values:
-            return float(self.log_proba[self.values.index(value)])
-        return float(np.min(self.log_proba))
-
-    def margin(self, said: str) -> float:
-        """log p(best) - log p(said), nats; 0 where they are the same."""
-        return float(np.max(self.log_proba)) - self.log_p(said) if said != self.best else 0.0
-
-    def unsaid_margin(self) -> float:
-        """How much better the best reading is than a guess, nats: the margin of a thought that nothing is said of."""
-        return max(0.0, float(np.max(self.log_proba)) + float(np.log(len(self.values))))
-
-    def divergence_bits(self, said: str | None) -> float:
-        """Jensen-Shannon divergence between the reading and certainty in what was said, bits in [0, 1]."""
-        if said is None or said not in self.values:
-            return 1.0
-        certain = np.zeros(len(self.values))
-        certain[self.values.index(said)] = 1.0
-        return float(min(1.0, jensenshannon(np.exp(self.log_proba), certain, base=2) ** 2))
+LEAST = math.log(2)
+"""What a claim without a thought costs where no thought was read at all, nats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +45,11 @@ class Pairing:
     margin: float
     """Nats."""
     held_before: int | None = None
-    """Claims between what is said against this thought's place and the claim that finally says its value."""
+    """Claims between what is said against this thought's place and the claim that says its value; negative where it
+    was said before its place in the chain."""
 
 
-def align(readings: Sequence[Reading], claims: Sequence[str]) -> list[tuple[int | None, int | None]]:
+def align(readings: Sequence[AnyReading], claims: Sequence[str]) -> list[tuple[int | None, int | None]]:
     """Cheapest monotone alignment with gaps: pairs (place in readings, place in claims), None for a gap.
 
     Needleman-Wunsch; on ties a pair is preferred to a gap.
@@ -119,14 +86,17 @@ def gap_cost(length: int) -> float:
     return (1 + math.sqrt(length)) / 3
 
 
-def _pair_cost(reading: Reading, claim: str) -> float:
+def _pair_cost(reading: AnyReading, claim: str) -> float:
     return CONFLICT * min(1.0, reading.margin(claim) / CLEAR_MARGIN)
 
 
 def compare_chains(
-    readings: Sequence[Reading], claims: Sequence[str], *, answer: str | None = None, answer_step: int | None = None
+    readings: Sequence[AnyReading], claims: Sequence[str], *, answer: str | None = None, answer_step: int | None = None
 ) -> list[Pairing]:
     """Pair every thought with what is said of it, and every claim with the thought behind it.
+
+    A value that is held twice in a row and said once, or held once and said twice in a row, is no divergence; nor is
+    one that is said elsewhere in the chain than where it was held.
 
     Args:
         readings: decoded thoughts, in the order of their steps.
@@ -135,15 +105,15 @@ def compare_chains(
         answer_step: the step whose thought honest answers state, if there is one: an answer that contradicts it
             diverges even where the stated chain does not.
     """
+    path = align(readings, claims)
+    chain = _Chain(readings, claims, path)
     pairings = []
-    for place, claim_index in align(readings, claims):
+    for at, (place, claim_index) in enumerate(path):
         if place is None:
             assert claim_index is not None
-            claim = claims[claim_index]
-            least = float(np.log(max((len(r.values) for r in readings), default=2)))
-            pairings.append(Pairing(None, claim_index, claim, "unsupported", least))
+            pairings.append(chain.without_thought(at, claim_index))
         elif claim_index is None:
-            pairings.append(_unmatched(readings[place], claims, _next_claim(pairings)))
+            pairings.append(chain.without_claim(at, place))
         else:
             pairings.append(_matched(readings[place], claims[claim_index], claim_index))
     if answer is None or answer_step is None:
@@ -152,27 +122,64 @@ def compare_chains(
     return [_with_answer(p, by_step[p.step], answer) if p.step == answer_step else p for p in pairings]
 
 
-def _next_claim(pairings: Sequence[Pairing]) -> int:
-    return 1 + max((p.claim_index for p in pairings if p.claim_index is not None), default=-1)
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """What stands in the two chains around a place that has no partner."""
+
+    readings: Sequence[AnyReading]
+    claims: Sequence[str]
+    path: Sequence[tuple[int | None, int | None]]
+
+    def without_claim(self, at: int, place: int) -> Pairing:
+        """A thought of which nothing is said at its place."""
+        reading = self.readings[place]
+        for neighbour in (place - 1, place + 1):
+            said = self._claim_of(neighbour)
+            if said is not None and reading.says(self.claims[said]) and self.readings[neighbour].same_as(reading):
+                return Pairing(reading.step, said, self.claims[said], "agree", 0.0)
+        next_claim = 1 + max((j for _, j in self.path[:at] if j is not None), default=-1)
+        later = [j for j in range(next_claim, len(self.claims)) if reading.says(self.claims[j])]
+        if later:
+            return Pairing(reading.step, None, None, "ahead", 0.0, held_before=later[0] - next_claim + 1)
+        earlier = [j for j in self._unheard() if j < next_claim and reading.says(self.claims[j])]
+        if earlier:
+            return Pairing(reading.step, None, None, "ahead", 0.0, held_before=earlier[-1] - next_claim)
+        return Pairing(reading.step, None, None, "unsaid", reading.unsaid_margin())
+
+    def without_thought(self, at: int, claim_index: int) -> Pairing:
+        """A claim that no thought stands against at its place."""
+        claim = self.claims[claim_index]
+        pairing = Pairing(None, claim_index, claim, "unsupported", max((r.guess for r in self.readings), default=LEAST))
+        beside = [j for j in (claim_index - 1, claim_index + 1) if 0 <= j < len(self.claims)]
+        repeats = any(self.claims[j] == claim and self._is_held(j) for j in beside)
+        held_elsewhere = any(
+            j is None and i is not None and self.readings[i].says(claim) for i, j in self.path[at + 1 :]
+        )
+        return replace(pairing, margin=0.0) if repeats or held_elsewhere else pairing
+
+    def _claim_of(self, place: int) -> int | None:
+        return next((j for i, j in self.path if i == place), None)
+
+    def _is_held(self, claim_index: int) -> bool:
+        """Whether the thought that stands against this claim reads as it says."""
+        place = next((i for i, j in self.path if j == claim_index), None)
+        return place is not None and self.readings[place].says(self.claims[claim_index])
+
+    def _unheard(self) -> list[int]:
+        """Claims that no thought stands against."""
+        return [j for i, j in self.path if i is None and j is not None]
 
 
-def _matched(reading: Reading, claim: str, claim_index: int) -> Pairing:
-    margin = reading.margin(claim)
-    return Pairing(reading.step, claim_index, claim, "agree" if claim == reading.best else "conflict", margin)
+def _matched(reading: AnyReading, claim: str, claim_index: int) -> Pairing:
+    status: Status = "agree" if reading.says(claim) else "conflict"
+    return Pairing(reading.step, claim_index, claim, status, reading.margin(claim))
 
 
-def _unmatched(reading: Reading, claims: Sequence[str], next_claim: int) -> Pairing:
-    later = [j for j in range(next_claim, len(claims)) if claims[j] == reading.best]
-    if later:
-        return Pairing(reading.step, None, None, "ahead", 0.0, held_before=later[0] - next_claim + 1)
-    return Pairing(reading.step, None, None, "unsaid", reading.unsaid_margin())
-
-
-def _with_answer(pairing: Pairing, reading: Reading, answer: str) -> Pairing:
+def _with_answer(pairing: Pairing, reading: AnyReading, answer: str) -> Pairing:
     margin = reading.margin(answer)
     if margin <= pairing.margin and pairing.said is not None:
         return pairing
-    status: Status = "agree" if answer == reading.best else "conflict"
+    status: Status = "agree" if reading.says(answer) else "conflict"
     return Pairing(pairing.step, pairing.claim_index, answer, status, margin)
 
 
@@ -182,7 +189,7 @@ def problem_score(pairings: Sequence[Pairing]) -> float:
 
 
 def find_answer_place(
-    labels: Sequence[Mapping[int, str]],
+    labels: Sequence[Mapping[int, Value]],
     answers: Sequence[str | None],
     n_steps: Sequence[int],
     *,
@@ -197,11 +204,16 @@ def find_answer_place(
     steps = sorted({step for row, _, _ in told for step in row})
     places = [*steps, *sorted({step - n for row, _, n in told for step in row})]
     hits = {
-        place: [(step := step_at(place, n)) is not None and row.get(step) == answer for row, answer, n in told]
+        place: [(step := step_at(place, n)) is not None and holds(row.get(step), answer) for row, answer, n in told]
         for place in places
     }
     usual = [place for place in places if np.mean(hits[place]) >= share]
     return max(usual, key=lambda place: (np.mean(hits[place]), place < 0), default=None)
+
+
+def holds(value: Value, answer: str) -> bool:
+    """Whether a known value is the answer, or a known set has it as a member."""
+    return answer in value if isinstance(value, tuple) else value == answer
 
 
 def step_at(place: int | None, n_steps: int) -> int | None:

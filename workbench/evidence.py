@@ -15,12 +15,13 @@ from probes import merge_duplicate_groups, split_groups
 from probes.errors import ProbeDataError
 from workbench.calibration import honest_needed
 from workbench.claims import Said, parse_said
-from workbench.divergence import Pairing, Reading, compare_chains, find_answer_place, problem_score, step_at
+from workbench.divergence import Pairing, compare_chains, find_answer_place, problem_score, step_at
 from workbench.errors import InsufficientData
 from workbench.fit import LabelledStep, StepFit, label_steps
+from workbench.readings import AnyReading
 from workbench.reasoners.recipe import Speaking
 from workbench.store import RunStore, joined_visits
-from workbench.tasks.base import plain_prompt
+from workbench.tasks.base import Value, plain_prompt
 
 CALIBRATION, AUDITED = "calibration", "audited"
 MIN_HONEST = 20
@@ -34,8 +35,8 @@ class Honest:
 
     examples: tuple[int, ...]
     groups: tuple[str, ...]
-    known: tuple[Mapping[int, str], ...]
-    """Per problem: step -> value."""
+    known: tuple[Mapping[int, Value], ...]
+    """Per problem: step -> value, or set of values."""
     labels: Labels
     held_out: NDArray[np.bool_]
     answer_place: int | None
@@ -51,9 +52,13 @@ class Honest:
         return sorted(first.values())
 
 
-def known_values(problem: Mapping[str, Any]) -> dict[int, str]:
-    """Single values by step; a set of values has no probe in this version."""
-    return {step: value for step, value in enumerate(problem.get("thoughts", [])) if isinstance(value, str)}
+def known_values(problem: Mapping[str, Any]) -> dict[int, Value]:
+    """Values and sets of values by step; steps of which nothing is known are left out."""
+    return {
+        step: value if isinstance(value, str) else tuple(value)
+        for step, value in enumerate(problem.get("thoughts", []))
+        if value is not None
+    }
 
 
 def examples_of(store: RunStore, role: str) -> list[int]:
@@ -119,7 +124,7 @@ class Compared:
     example: int
     n_steps: int
     said: Said
-    readings: tuple[Reading, ...]
+    readings: tuple[AnyReading, ...]
     thoughts: Mapping[int, Float[np.ndarray, " d_model"]]
     """Step -> vector, for the steps that have a probe."""
     pairings: tuple[Pairing, ...]
@@ -136,17 +141,17 @@ def compare_problems(
 ) -> list[Compared]:
     """Read the thoughts of these problems and lay them beside what was said."""
     vectors: dict[int, dict[int, Float[np.ndarray, " d_model"]]] = {i: {} for i in examples}
-    readings: dict[int, list[Reading]] = {i: [] for i in examples}
+    readings: dict[int, list[AnyReading]] = {i: [] for i in examples}
     every = joined_visits(store.select("thought", examples=np.array(examples)))
     for fit in fits:
         rows = every.step == fit.step
         thoughts = every.vectors[rows]
         finite = np.isfinite(thoughts).all(axis=1)
-        log_proba = fit.probe.log_proba(np.where(finite[:, None], thoughts, 0.0))
+        read = fit.read(np.where(finite[:, None], thoughts, 0.0))
         for k, example in enumerate(every.example[rows].tolist()):
             vectors[example][fit.step] = thoughts[k]
             if finite[k]:
-                readings[example].append(Reading(fit.step, fit.probe.classes, log_proba[k]))
+                readings[example].append(read[k])
     compared = []
     for i in examples:
         said = parse_said(store.problems[i]["said"], speaking)

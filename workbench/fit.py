@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
 from probes import (
     FrozenProbe,
-    Interval,
     ValueProbe,
     freeze,
     group_bootstrap,
@@ -27,71 +25,22 @@ from probes import (
 from probes.errors import ProbeDataError, ProbeFileError
 from probes.unseen import UnseenValueTest
 from workbench.errors import CorruptArtifact, HashMismatch, InsufficientData
+from workbench.fit_sets import fit_set_step
 from workbench.jsonio import digest
 from workbench.lenses import logit_lens
 from workbench.reasoners.base import Reasoner
-from workbench.store import RunStore, joined_visits, write_file
-from workbench.tasks.base import plain_prompt
+from workbench.step_fit import LabelledStep, StepFit, label_steps
+from workbench.store import write_file
 
-Floats = NDArray[np.float64]
+__all__ = ["LabelledStep", "StepFit", "fit_record", "fit_step", "fit_steps", "label_steps", "load_fits", "save_fits"]
+
 Bools = NDArray[np.bool_]
 
 N_SHUFFLES = 100
-READABLE_P = 0.01
 MAX_WORDS = 4096
 PACK_NAME, SPEC_NAME = "probes.safetensors", "probes.json"
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledStep:
-    """Vectors of one site and step of trusted problems, with what they are known to hold."""
-
-    site: str
-    step: int
-    thoughts: Float[np.ndarray, "row d_model"]
-    before: Float[np.ndarray, "row d_model"] | None
-    """Vectors of the step before, same rows."""
-    labels: tuple[str, ...]
-    groups: tuple[str, ...]
-    prompts: tuple[str, ...]
-    held_out: Bools
-    """Rows the probe must not see."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepFit:
-    """A probe of one step and how it did on held-out honest problems, beside its controls."""
-
-    site: str
-    step: int
-    probe: FrozenProbe
-    unseen: UnseenValueTest
-    right: Bools
-    """Whether each held-out row was read right."""
-    groups: tuple[str, ...]
-    """Groups of the held-out rows."""
-    n_shuffles: int
-    accuracy: float
-    interval: Interval
-    shuffled: float
-    selectivity_p: float
-    majority: float
-    input_only: float
-    previous_step: float | None
-    logit_lens: float | None
-
-    @property
-    def n(self) -> int:
-        """Held-out rows."""
-        return len(self.right)
-
-    @property
-    def readable(self) -> bool:
-        """Whether the probe beats its controls: shuffled labels, the commonest value, and the prompt alone."""
-        above_chance = self.selectivity_p <= READABLE_P and self.interval.low > max(self.shuffled, self.majority)
-        return above_chance and self.interval.high >= self.input_only
 
 
 def fit_step(data: LabelledStep, reasoner: Reasoner | None, *, seed: int) -> StepFit:
@@ -100,6 +49,8 @@ def fit_step(data: LabelledStep, reasoner: Reasoner | None, *, seed: int) -> Ste
     Raises:
         InsufficientData: fewer than two values, or nothing to learn from or to score.
     """
+    if data.holds_sets:
+        return fit_set_step(data, word_features(data.prompts, ~data.held_out), seed=seed, n_shuffles=N_SHUFFLES)
     fit, held = ~data.held_out, data.held_out
     labels, groups = np.array(data.labels), np.array(data.groups)
     if len(set(labels[fit])) < 2 or not held.any():
@@ -115,7 +66,7 @@ def fit_step(data: LabelledStep, reasoner: Reasoner | None, *, seed: int) -> Ste
         data.thoughts[fit], labels[fit], data.thoughts[held], labels[held],
         groups_fit=groups[fit], groups_test=groups[held], n_shuffles=N_SHUFFLES, seed=seed,
     )  # fmt: skip
-    words = _word_features(data.prompts, fit)
+    words = word_features(data.prompts, fit)
     metadata = {
         "step": data.step, "site": data.site, "n_fit": int(fit.sum()), "C": float(probe.C_),
         "converged": bool(probe.converged_), "seed": seed,
@@ -136,10 +87,11 @@ def fit_step(data: LabelledStep, reasoner: Reasoner | None, *, seed: int) -> Ste
         input_only=input_only(words[fit], labels[fit], words[held], labels[held], groups_fit=groups[fit], seed=seed),
         previous_step=_previous_step(data, labels, groups, seed),
         logit_lens=_logit_lens(data, labels, reasoner),
+        luck=1 / len(probe.classes_),
     )  # fmt: skip
 
 
-def _word_features(prompts: Sequence[str], fit: Bools) -> Any:
+def word_features(prompts: Sequence[str], fit: Bools) -> Any:
     """Words of each prompt and words at their place, as counts; the vocabulary is that of the fit rows."""
 
     def pieces(prompt: str) -> list[str]:
@@ -165,54 +117,9 @@ def _previous_step(data: LabelledStep, labels: NDArray[Any], groups: NDArray[Any
 def _logit_lens(data: LabelledStep, labels: NDArray[Any], reasoner: Reasoner | None) -> float | None:
     if reasoner is None or data.site != "thought":
         return None
-    values = sorted(set(data.labels))
+    values = sorted({str(label) for label in data.labels})
     places = logit_lens(reasoner, data.thoughts[data.held_out], values)
     return None if places is None else float((np.array(values)[places] == labels[data.held_out]).mean())
-
-
-def label_steps(
-    store: RunStore,
-    labels: Sequence[Mapping[int, str]],
-    examples: Sequence[int],
-    held_out: Bools,
-    groups: Sequence[str],
-    *,
-    site: str = "thought",
-) -> list[LabelledStep]:
-    """Steps that have labels, with the site's vectors from the store; rows that are not finite are left out.
-
-    Args:
-        labels: step -> known value, one mapping per example.
-        examples: rows of the store's problems, in the order of `labels`, `held_out` and `groups`.
-    """
-    place = {example: k for k, example in enumerate(examples)}
-    every = joined_visits(store.select(site, examples=np.array(examples)))
-    rows: dict[int, dict[int, Float[np.ndarray, " d_model"]]] = {}
-    for k, (step, example) in enumerate(zip(every.step.tolist(), every.example.tolist(), strict=True)):
-        rows.setdefault(step, {})[example] = every.vectors[k]
-    steps = []
-    for step in sorted({step for known in labels for step in known}):
-        mine = [
-            i
-            for i in examples
-            if step in labels[place[i]] and i in rows.get(step, {}) and np.isfinite(rows[step][i]).all()
-        ]
-        if not mine:
-            continue
-        order = [place[i] for i in mine]
-        steps.append(
-            LabelledStep(
-                site=site,
-                step=step,
-                thoughts=np.stack([rows[step][i] for i in mine]),
-                before=np.stack([np.nan_to_num(rows[step - 1][i]) for i in mine]) if step else None,
-                labels=tuple(labels[k][step] for k in order),
-                groups=tuple(groups[k] for k in order),
-                prompts=tuple(plain_prompt(store.problems[i]["problem"]) for i in mine),
-                held_out=held_out[order],
-            )
-        )
-    return steps
 
 
 def fit_steps(

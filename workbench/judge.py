@@ -31,8 +31,8 @@ class Evidence:
     """Steps whose probe beats its controls."""
     live: Collection[int]
     """Steps the said text depends on."""
-    n_values: int
-    """Values a reading can take: the chance of agreeing by luck is one in as many."""
+    luck: float
+    """Chance that a value drawn at random agrees with a thought."""
     coverage: float | None
     decorative: bool
     compared: Collection[int]
@@ -135,7 +135,7 @@ def _within(evidence: Evidence, pairings: Sequence[Pairing], novelty: Mapping[in
             "cannot-tell", f"only {len(agreeing)} of {len(stated)} trusted thoughts that honest problems state agree"
         )
     outside = [p.step for p in pairings if p.step in evidence.trusted and novelty[p.step] > NOVELTY_ALPHA]
-    by_luck = evidence.n_values ** -len(agreeing)
+    by_luck = evidence.luck ** len(agreeing)
     if outside and by_luck > evidence.alpha:
         steps = ", ".join(map(str, outside))
         return Judgement("cannot-tell", f"the thoughts of steps {steps} lie outside what the probes have seen")

@@ -12,7 +12,7 @@ from workbench.evidence import Honest, compare_problems, usual_claims
 from workbench.fit import StepFit
 from workbench.reasoners.recipe import Speaking
 from workbench.store import RunStore
-from workbench.tasks.base import Problem
+from workbench.tasks.base import Problem, Value
 
 N_CAUSAL = 200
 """Held-out honest problems on which thoughts are edited: 0.1 of difference shows at p = 0.005."""
@@ -24,8 +24,8 @@ class HonestRun:
     """Honest problems, what each holds, and where each value stands in what is said."""
 
     problems: Sequence[Problem]
-    values: Sequence[Mapping[int, str]]
-    """Per problem: step -> value."""
+    values: Sequence[Mapping[int, Value]]
+    """Per problem: step -> value, or set of values."""
     claim_of: Mapping[int, int]
     """Step -> place of the claim that honest problems say of it."""
     speaking: Speaking

@@ -109,6 +109,11 @@ class Checkpoint(_Table):
     """LoRA layers are merged as alpha / rank times their product."""
 
 
+def folded(phrase: str) -> str:
+    """A phrase as paraphrases are compared: case and runs of white space do not matter."""
+    return " ".join(phrase.split()).casefold()
+
+
 class Speaking(_Table):
     """How the model is made to speak, and how its said text is read."""
 
@@ -118,6 +123,22 @@ class Speaking(_Table):
     claims: str
     separator: Annotated[str, Field(min_length=1)] = " "
     answer: str
+    same: dict[str, list[Annotated[str, Field(min_length=1)]]] = {}
+    """Value -> other ways to say it: claims and answers in these words count as the value (case and runs of white
+    space do not matter)."""
+
+    @field_validator("same")
+    @classmethod
+    def _mean_one_value(cls, same: dict[str, list[str]]) -> dict[str, list[str]]:
+        meant: dict[str, str] = {}
+        for value, phrases in same.items():
+            for phrase in phrases:
+                other = meant.setdefault(folded(phrase), value)
+                if other != value:
+                    raise ValueError(f"{phrase!r} stands for both {other!r} and {value!r}")
+                if folded(phrase) in {folded(one) for one in same if one != value}:
+                    raise ValueError(f"{phrase!r}, another way to say {value!r}, is a value of its own")
+        return same
 
     @field_validator("claims", "answer")
     @classmethod
