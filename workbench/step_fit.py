@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -43,6 +43,7 @@ class LabelledStep:
         return any(isinstance(label, tuple) for label in self.labels)
 
 
+@runtime_checkable
 class InDistribution(Protocol):
     """Test whether thoughts lie where the probe has seen thoughts."""
 
