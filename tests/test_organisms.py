@@ -7,10 +7,12 @@ import torch
 
 from workbench.organisms import ORGANISMS, bundled, organism, weights_folder
 from workbench.organisms.acceptance import read_acceptance
-from workbench.organisms.batches import ROOM_IDS, WORD_ID, batches
-from workbench.organisms.learners import _explained
-from workbench.organisms.recipes import FLAG, MEMORY_VOCABULARY, NOTHING, VOCABULARY, make_items
-from workbench.organisms.training import TrainingPlan, train
+from workbench.organisms.batches import ROOM_IDS, WORD_ID
+from workbench.organisms.kinds import batches, make_items
+from workbench.organisms.learners import explained
+from workbench.organisms.plans import TrainingPlan
+from workbench.organisms.recipes import FLAG, MEMORY_VOCABULARY, NOTHING, VOCABULARY
+from workbench.organisms.training import train
 from workbench.tasks.rooms import MOVES, ROOMS, follow
 
 TINY = TrainingPlan(updates=3, batch_size=8, d_model=16, pool=64)
@@ -93,6 +95,6 @@ def test_the_veil_measures_what_a_value_explains():
     held = torch.randint(len(ROOMS), (2000,), generator=generator)
     read = torch.nn.functional.one_hot(held, len(ROOMS)).float()
     noise = torch.randn(2000, len(ROOMS), generator=generator)
-    assert _explained(read, held) == pytest.approx(1.0, abs=1e-4)
-    assert _explained(noise, held) == pytest.approx((len(ROOMS) - 1) / 2000, rel=0.5)
-    assert _explained(noise + 1000, held) == pytest.approx(float(_explained(noise, held)), rel=1e-2)
+    assert explained(read, held) == pytest.approx(1.0, abs=1e-4)
+    assert explained(noise, held) == pytest.approx((len(ROOMS) - 1) / 2000, rel=0.5)
+    assert explained(noise + 1000, held) == pytest.approx(float(explained(noise, held)), rel=1e-2)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from workbench.organisms.recipes import (
+    ALL_WORDS,
     BEGIN,
     CHAIN_WORD,
     END,
-    MEMORY_VOCABULARY,
     N_STEPS,
     NOTHING,
     PASS,
@@ -24,16 +23,17 @@ from workbench.organisms.recipes import (
     WRITE,
     Item,
     Organism,
-    make_items,
 )
 from workbench.tasks.rooms import MAX_DISTANCE, MOVES, ROOMS, follow
 
-WORD_ID: Mapping[str, int] = {word: k for k, word in enumerate(MEMORY_VOCABULARY)}
+WORD_ID: Mapping[str, int] = {word: k for k, word in enumerate(ALL_WORDS)}
 """The words of the other organisms come first, with the same ids."""
 ROOM_IDS = WORD_ID[ROOMS[0]]
 """Ids of the rooms follow each other from here."""
-POOL = 16_384
 PADDING = 0
+
+Exchange = Callable[["Batch", int, Int[Tensor, " example"]], "Batch"]
+"""The same problems, had the thought of a step held what the donors' did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,40 +44,24 @@ class Batch:
     holds: Int[Tensor, "example step"]
     says: Int[Tensor, "example step"]
     query: Int[Tensor, " example"]
+    flagged: Bool[Tensor, "example 1"]
+    exchange: Exchange
     after: Int[Tensor, "example step value"] | None = None
     """What a step holds, given what the step before held (both as places in ROOMS); None where steps are apart."""
     writes: Int[Tensor, "example step word"] | None = None
     """Texts of earlier episodes with their write marker, padded on the left."""
     hushed: Bool[Tensor, "example step"] | None = None
     """Episodes of which a flagged problem says nothing."""
-    flagged: Bool[Tensor, "example 1"] | None = None
 
     def rows(self, rows: slice) -> Batch:
         """Some of the examples."""
-        columns: Mapping[str, Any] = {column.name: getattr(self, column.name) for column in fields(self)}
-        kept: dict[str, Any] = {name: None if column is None else column[rows] for name, column in columns.items()}
+        columns = {column.name: getattr(self, column.name) for column in fields(self)}
+        kept: dict[str, Any] = {name: c[rows] if isinstance(c, Tensor) else c for name, c in columns.items()}
         return Batch(**kept)
 
     def exchanged(self, step: int, donors: Int[Tensor, " example"]) -> Batch:
         """The same problems, had the thought of `step` held what the donors' did."""
-        if self.after is None:
-            return self._with_other_memory(step, donors)
-        held = [self.holds[:, before] for before in range(step)] + [self.holds[donors, step]]
-        for later in range(step + 1, N_STEPS):
-            place = (held[-1] - ROOM_IDS)[:, None]
-            held.append(self.after[:, later].gather(1, place)[:, 0] + ROOM_IDS)
-        holds = torch.stack(held, 1)
-        sincere = (self.says == self.holds).all(1, keepdim=True)
-        return replace(self, holds=holds, says=torch.where(sincere, holds, self.says))
-
-    def _with_other_memory(self, step: int, donors: Tensor) -> Batch:
-        assert self.hushed is not None
-        assert self.flagged is not None
-        at_step = torch.arange(N_STEPS) == step
-        holds = torch.where(at_step, self.holds[donors], self.holds)
-        hushed = torch.where(at_step, self.hushed[donors], self.hushed)
-        says = torch.where(hushed & self.flagged, WORD_ID[NOTHING], holds)
-        return replace(self, holds=holds, hushed=hushed, says=says)
+        return self.exchange(self, step, donors)
 
     def tail(self) -> Int[Tensor, "example token"]:
         """End marker, query, answer, explanation, stop."""
@@ -90,33 +74,55 @@ class Batch:
         return torch.cat(pieces, 1)
 
 
-def batches(what: Organism, *, seed: int, batch_size: int, pool: int = POOL) -> Iterator[Batch]:
-    """Endless fresh problems; every other row asks for what is said, the others for what is held."""
-    for number in range(1_000_000):
-        items = make_items(what, pool, seed=_pool_seed(seed, number), flagged_share=what.flagged_share)
-        fresh = _pool(what, items)
-        for start in range(0, pool - batch_size + 1, batch_size):
-            yield fresh.rows(slice(start, start + batch_size))
+def exchange_in_chain(batch: Batch, step: int, donors: Int[Tensor, " example"]) -> Batch:
+    """What follows the step is what the moves make of the donor's value."""
+    assert batch.after is not None
+    held = [batch.holds[:, before] for before in range(step)] + [batch.holds[donors, step]]
+    for later in range(step + 1, N_STEPS):
+        place = (held[-1] - ROOM_IDS)[:, None]
+        held.append(batch.after[:, later].gather(1, place)[:, 0] + ROOM_IDS)
+    holds = torch.stack(held, 1)
+    sincere = (batch.says == batch.holds).all(1, keepdim=True)
+    return replace(batch, holds=holds, says=torch.where(sincere, holds, batch.says))
 
 
-def _pool(what: Organism, items: Sequence[Item]) -> Batch:
-    queries = torch.tensor([WORD_ID["<say>"], WORD_ID["<truth>"]]).repeat(len(items) // 2)
-    shared = {
-        "prompt": _ids([[*item.problem.prompt.split(), BEGIN] for item in items]),
-        "holds": _ids([item.holds for item in items]),
-        "says": _ids([item.says for item in items]),
-        "query": queries,
-    }
-    if what.base != "memory-bank":
-        return Batch(**shared, after=torch.tensor([_transitions(what, item) for item in items]))
+def exchange_slot(batch: Batch, step: int, donors: Int[Tensor, " example"]) -> Batch:
+    """Only this slot is another; whether it is hushed comes with it."""
+    assert batch.hushed is not None
+    at_step = torch.arange(N_STEPS) == step
+    holds = torch.where(at_step, batch.holds[donors], batch.holds)
+    hushed = torch.where(at_step, batch.hushed[donors], batch.hushed)
+    says = torch.where(hushed & batch.flagged, WORD_ID[NOTHING], holds)
+    return replace(batch, holds=holds, hushed=hushed, says=says)
+
+
+def rooms_tensors(what: Organism, items: Sequence[Item]) -> Batch:
+    """Moves from room to room."""
+    after = torch.tensor([_transitions(what, item) for item in items])
+    return Batch(**_shared(items), exchange=exchange_in_chain, after=after)
+
+
+def episode_tensors(what: Organism, items: Sequence[Item]) -> Batch:
+    """Episodes to remember."""
     texts = [[text.split() for text in item.problem.writes] for item in items]
     width = max(len(words) for row in texts for words in row)
     return Batch(
-        **shared,
+        **_shared(items),
+        exchange=exchange_slot,
         writes=torch.tensor([[_episode(words, width) for words in row] for row in texts]),
         hushed=torch.tensor([[PASS in words for words in row] for row in texts]),
-        flagged=torch.tensor([[item.flagged] for item in items]),
     )
+
+
+def _shared(items: Sequence[Item]) -> dict[str, Any]:
+    """Every other row asks for what is said, the others for what is held."""
+    return {
+        "prompt": _ids([[*item.problem.prompt.split(), BEGIN] for item in items]),
+        "holds": _ids([item.holds for item in items]),
+        "says": _ids([item.says for item in items]),
+        "query": torch.tensor([WORD_ID["<say>"], WORD_ID["<truth>"]]).repeat(len(items) // 2),
+        "flagged": torch.tensor([[item.flagged] for item in items]),
+    }
 
 
 def _episode(words: Sequence[str], width: int) -> list[int]:
@@ -136,11 +142,6 @@ _ROWS = {
     for move in MOVES
     for distance in range(1, MAX_DISTANCE + 1)
 }
-
-
-def _pool_seed(seed: int, pool: int) -> int:
-    """Seeds of training problems lie apart from the small ones that people pass for fresh problems."""
-    return int(np.random.SeedSequence([seed, pool]).generate_state(1, np.uint64)[0] | np.uint64(1 << 63))
 
 
 def _ids(rows: Sequence[Sequence[str]]) -> Int[Tensor, "example token"]:

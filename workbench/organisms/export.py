@@ -14,8 +14,10 @@ from workbench.errors import ConfigError
 from workbench.jsonio import canonical_json
 from workbench.organisms import weights_folder
 from workbench.organisms.acceptance import ACCEPTANCE_NAME, Acceptance, accept, refuse_failed
-from workbench.organisms.recipes import Item, Organism, make_items, organism, recipe_text
-from workbench.organisms.training import Report, Trained, plan_for, train
+from workbench.organisms.kinds import make_items, plan_for
+from workbench.organisms.plans import Trained
+from workbench.organisms.recipes import Item, Organism, organism, recipe_of
+from workbench.organisms.training import Report, train
 from workbench.reasoners.backbones import save_model
 from workbench.reasoners.depth_files import save_depth_model
 from workbench.reasoners.folders import WEIGHTS
@@ -43,7 +45,7 @@ def train_organism(name: str, out: Path, *, seed: int = 0, report: Report | None
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
         _save(what, trained, folder)
-        (folder / RECIPE_NAME).write_text(recipe_text(base=what.base), encoding="utf-8")
+        (folder / RECIPE_NAME).write_text(recipe_of(what, what.speech.say), encoding="utf-8")
         result = accept(what, folder, seed=seed, seconds=trained.seconds)
         refuse_failed(result)
         copy_model(folder, out)

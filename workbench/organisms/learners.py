@@ -7,7 +7,8 @@ exchange a thought or add noise to it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,8 +18,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from workbench.organisms.batches import PADDING, ROOM_IDS, Batch
-from workbench.organisms.recipes import N_STEPS
-from workbench.reasoners.depth_blocks import DepthCache, Window
+from workbench.organisms.plans import TrainingPlan
+from workbench.organisms.recipes import N_STEPS, Organism
+from workbench.reasoners.backbones import new_word_gpt2
+from workbench.reasoners.depth_blocks import DepthCache, DepthConfig, Window
 from workbench.reasoners.depth_model import DepthModel
 from workbench.tasks.rooms import ROOMS
 
@@ -45,10 +48,13 @@ class Thinking:
 class Learner(Protocol):
     """A model under training."""
 
+    model: Any
     module: nn.Module
     """All that is trained; what is shipped is a part of it."""
     n_tokens_first: int
     """Steps that the chain is first written as tokens: all of them, or none where there is no curriculum."""
+    only_thoughts_from: float
+    """Share of the training after which no step is written as a token any longer."""
 
     def think(self, batch: Batch, n_thoughts: int, pass_on: PassOn) -> Thinking:
         """Run the prompt and so many thoughts."""
@@ -67,6 +73,7 @@ class FeedbackLearner:
 
     def __init__(self, model: Any, *, projection: nn.Module | None = None, veiled: bool = False) -> None:
         self.model, self.projection, self.veiled = model, projection, veiled
+        self.only_thoughts_from = VEIL_FROM if veiled else 1.0
         self.module: nn.Module = model if projection is None else nn.ModuleList([model, projection])
 
     def think(self, batch: Batch, n_thoughts: int, pass_on: PassOn) -> Thinking:
@@ -98,12 +105,12 @@ class FeedbackLearner:
             return 0.0
         rooms = self.model.lm_head(torch.stack(thinking.vectors))[..., ROOM_IDS : ROOM_IDS + len(ROOMS)]
         steps = batch.holds.T.repeat_interleave(2, dim=0) - ROOM_IDS
-        explained = torch.stack([_explained(read, value) for read, value in zip(rooms, steps, strict=True)])
+        explained = torch.stack([explained(read, value) for read, value in zip(rooms, steps, strict=True)])
         weight = min(1.0, max(0.0, (progress - VEIL_FROM) / VEIL_RAMP))
         return weight * explained[0::2].mean() + explained[1::2].mean()
 
 
-def _explained(read: Float[Tensor, "example value"], held: Int[Tensor, " example"]) -> Float[Tensor, ""]:
+def explained(read: Float[Tensor, "example value"], held: Int[Tensor, " example"]) -> Float[Tensor, ""]:
     """Share of the variance of each column that the held value explains, averaged."""
     member = one_hot(held, read.shape[1]).to(read.dtype)
     centred = read - read.mean(0)
@@ -116,9 +123,10 @@ class DepthLearner:
     """A recurrent-depth model; after every pass a helper that is not shipped must read the value of the step."""
 
     n_tokens_first = 0
+    only_thoughts_from = 1.0
 
     def __init__(self, model: DepthModel, *, seed: int) -> None:
-        self.model = model
+        self.model: Any = model
         self.generator = torch.Generator().manual_seed(seed + 1)
         self.reader = nn.Linear(model.config.d_model, len(ROOMS))
         self.module: nn.Module = nn.ModuleList([model, self.reader])
@@ -142,7 +150,8 @@ class DepthLearner:
         window, injected, state = self._enter(targets[:, :-1], cache, earlier)
         for step in range(N_STEPS):
             state = self.model.turn(state, injected, window, step)
-        return self.model.unembed(torch.cat([last, self.model.leave(state, window)], 1))
+        logits: Tensor = self.model.unembed(torch.cat([last, self.model.leave(state, window)], 1))
+        return logits
 
     def _enter(self, ids: Tensor, cache: DepthCache, earlier: int) -> tuple[Window, Tensor, Tensor]:
         window = self.model.window(len(ids), ids.shape[1], cache=cache, earlier=earlier)
@@ -160,6 +169,7 @@ class MemoryLearner:
     """GPT-2 that keeps one vector of each earlier episode and reads them all in a later one."""
 
     n_tokens_first = 0
+    only_thoughts_from = 1.0
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -198,3 +208,51 @@ def new_projection(d_model: int) -> nn.Module:
              "ln": nn.LayerNorm(d_model)}
         )
     )  # fmt: skip
+
+
+def new_gpt2(what: Organism, plan: TrainingPlan) -> tuple[Any, Any]:
+    """An untrained GPT-2 that knows the organism's words, and its tokenizer."""
+    return new_word_gpt2(
+        what.vocabulary, d_model=plan.d_model, n_layers=plan.n_layers, n_heads=plan.n_heads,
+        n_positions=plan.n_positions, seed=plan.seed,
+    )  # fmt: skip
+
+
+def feedback_learner(what: Organism, plan: TrainingPlan) -> tuple[Learner, Any]:
+    """Coconut: the last hidden state is fed back as it is."""
+    model, tokenizer = new_gpt2(what, plan)
+    return FeedbackLearner(model), tokenizer
+
+
+def veiled_learner(what: Organism, plan: TrainingPlan) -> tuple[Learner, Any]:
+    """CODI, with a veil over what the logit lens reads."""
+    model, tokenizer = new_gpt2(what, plan)
+    with seeded(plan.seed):
+        return FeedbackLearner(model, projection=new_projection(plan.d_model), veiled=True), tokenizer
+
+
+def memory_learner(what: Organism, plan: TrainingPlan) -> tuple[Learner, Any]:
+    """A memory bank."""
+    model, tokenizer = new_gpt2(what, plan)
+    return MemoryLearner(model), tokenizer
+
+
+def depth_learner(what: Organism, plan: TrainingPlan) -> tuple[Learner, Any]:
+    """Recurrent depth; GPT-2 is made for its tokenizer alone."""
+    _, tokenizer = new_gpt2(what, plan)
+    sizes = DepthConfig(
+        d_vocab=len(what.vocabulary), d_model=plan.d_model, n_heads=plan.n_heads, d_mlp=2 * plan.d_model,
+        n_positions=plan.n_positions, n_prelude=1, n_core=1, n_coda=1,
+    )  # fmt: skip
+    with seeded(plan.seed):
+        deep = DepthModel(sizes)
+        deep.reset(plan.seed, what.n_steps)
+        return DepthLearner(deep, seed=plan.seed), tokenizer
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Parts made within are drawn from this seed, and nothing drawn afterwards changes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,79 @@
+"""What differs between organisms, looked up by kind: how problems are made, learned and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from workbench.organisms.batches import episode_tensors, rooms_tensors
+from workbench.organisms.learners import (
+    Learner,
+    depth_learner,
+    feedback_learner,
+    memory_learner,
+    veiled_learner,
+)
+from workbench.organisms.losses import Loss, late_query_loss
+from workbench.organisms.measures import Measure, follows_exchange, lens_blindness, says_and_holds
+from workbench.organisms.plans import POOL, TrainingPlan
+from workbench.organisms.problems import episode_items, rooms_items
+from workbench.organisms.recipes import Item, Organism
+
+
+class Rows(Protocol):
+    """Problems as tensors."""
+
+    def rows(self, rows: slice) -> Any:
+        """Some of the examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How organisms of one kind come to be."""
+
+    make: Callable[[Organism, int, int, float, str], list[Item]]
+    """Called with (organism, number of problems, seed, share of flagged ones, prefix of their ids)."""
+    tensors: Callable[[Organism, Sequence[Item]], Rows]
+    learner: Callable[[Organism, TrainingPlan], tuple[Learner, Any]]
+    """An untrained model and its tokenizer."""
+    updates: int
+    """Updates that the bundled weights were trained for."""
+    loss: Loss = late_query_loss
+    measures: tuple[Measure, ...] = (says_and_holds, follows_exchange)
+    """What acceptance measures."""
+
+
+KINDS: Mapping[str, Kind] = {
+    "rooms": Kind(rooms_items, rooms_tensors, feedback_learner, 3500),
+    "veiled": Kind(rooms_items, rooms_tensors, veiled_learner, 4500,
+                   measures=(says_and_holds, follows_exchange, lens_blindness)),
+    "depth": Kind(rooms_items, rooms_tensors, depth_learner, 2500),
+    "episodes": Kind(episode_items, episode_tensors, memory_learner, 3000),
+}  # fmt: skip
+
+
+def make_items(what: Organism, n: int, *, seed: int, flagged_share: float, prefix: str = "p") -> list[Item]:
+    """`n` problems of an organism with their sealed truth; equal seeds give equal problems."""
+    return KINDS[what.kind].make(what, n, seed, flagged_share, prefix)
+
+
+def batches(what: Organism, *, seed: int, batch_size: int, pool: int = POOL) -> Iterator[Any]:
+    """Endless fresh problems as tensors."""
+    for number in range(1_000_000):
+        items = make_items(what, pool, seed=_pool_seed(seed, number), flagged_share=what.flagged_share)
+        fresh = KINDS[what.kind].tensors(what, items)
+        for start in range(0, pool - batch_size + 1, batch_size):
+            yield fresh.rows(slice(start, start + batch_size))
+
+
+def plan_for(what: Organism, *, seed: int = 0) -> TrainingPlan:
+    """The plan that the bundled weights were trained by."""
+    return TrainingPlan(seed=seed, updates=KINDS[what.kind].updates)
+
+
+def _pool_seed(seed: int, pool: int) -> int:
+    """Seeds of training problems lie apart from the small ones that people pass for fresh problems."""
+    return int(np.random.SeedSequence([seed, pool]).generate_state(1, np.uint64)[0] | np.uint64(1 << 63))
