@@ -9,8 +9,8 @@ from planted import N_STEPS, VALUES, PlantedReasoner
 from workbench.errors import InsufficientData, Interrupted
 from workbench.interrupts import StopFlag
 from workbench.intervene import intervene
-from workbench.intervening.effects import Interventions
 from workbench.intervening.honest import HonestRun
+from workbench.intervening.outcomes import Interventions
 from workbench.tasks.base import Problem
 
 

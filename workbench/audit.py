@@ -101,7 +101,7 @@ def run_audit(
         fits = fit_steps(labelled_steps(store, honest), model.reasoner, seed=plan.seed, progress=fitted)
         run = honest_run(store, honest, fits, speaking, everything, seed=plan.seed)
         effects = intervene(
-            model.reasoner, run, seed=plan.seed, stop=stop,
+            model.reasoner, run, seed=plan.seed, probes={fit.step: fit.probe for fit in fits}, stop=stop,
             progress=lambda done, planned: tell("intervene", done, planned),
         )  # fmt: skip
         stop.check(hint=RESUME)
@@ -115,7 +115,7 @@ def run_audit(
         fits,
         causal,
         speaking,
-        model=_model_record(model),
+        model=model_record(model),
         plan=plan,
         n_left_out=len(calibration) - len(kept),
         probes_root=probes_root,
@@ -124,7 +124,8 @@ def run_audit(
     return audit
 
 
-def _model_record(model: LoadedModel) -> ModelRecord:
+def model_record(model: LoadedModel) -> ModelRecord:
+    """What a record says of the model."""
     recipe = model.reasoner.recipe
     return ModelRecord(
         source=model.source, fingerprint=model.fingerprint, family=recipe.family, preset=recipe.preset,

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from probes import Interval as ProbeInterval
-from workbench.intervening.effects import Interventions, StepEffects
-from workbench.reports.causal_records import Channel
+from workbench.intervening.effects import Bools, Effect, Measure, exceeds, minus_control, share_interval
+from workbench.intervening.outcomes import ChannelEffects, Edited, Interventions, StepEffects, SubspaceEffects
+from workbench.reports.causal_records import Channel, Counted, DoseRecord, EditRecord, SubspaceRecord
 from workbench.reports.fields import Interval
 
 
@@ -22,36 +23,92 @@ class Causal:
 
 def causal_records(effects: Interventions) -> Causal:
     """Effects as records hold them."""
-    whole, n = effects.channel, effects.n
-    channel = Channel(
-        measure=whole.measure,
-        thought_effect=whole.thoughts.share(whole.measure),
-        thought_interval=record_interval(whole.thoughts.interval(whole.measure)),
-        channel_effect=whole.channel.share(whole.measure),
-        channel_interval=record_interval(whole.channel.interval(whole.measure)),
-        placebo_effect=whole.placebo.share(whole.measure),
-        placebo_interval=record_interval(whole.placebo.interval(whole.measure)),
+    steps = {step.step: _step_fields(step, effects.n) for step in effects.steps}
+    return Causal(_channel(effects.channel, effects.n, effects.filler), steps)
+
+
+def _channel(whole: ChannelEffects, n: int, filler: str | None) -> Channel:
+    measure = whole.measure
+    difference, between = minus_control(whole.thoughts, whole.placebo, measure)
+    covered = whole.coverage_interval
+    return Channel(
+        measure=measure,
+        thought_effect=whole.thoughts.share(measure),
+        thought_interval=record_interval(whole.thoughts.interval(measure)),
+        channel_effect=whole.channel.share(measure),
+        channel_interval=record_interval(whole.channel.interval(measure)),
+        placebo_effect=whole.placebo.share(measure),
+        placebo_interval=record_interval(whole.placebo.interval(measure)),
         zero_effect=whole.zero.share(),
         coverage=whole.coverage,
+        coverage_interval=None if covered is None else record_interval(covered),
+        effect_minus_placebo=difference,
+        effect_minus_placebo_interval=record_interval(between),
         decorative=whole.decorative,
         n=n,
+        edits=[_edit(one) for one in whole.edits],
+        filler=filler,
     )
-    return Causal(channel, {step.step: _step_fields(step, n) for step in effects.steps})
+
+
+def _edit(one: Edited) -> EditRecord:
+    if isinstance(one.effect, str):
+        return EditRecord(edit=one.edit, target=one.target, absent=one.effect)
+    effect, claims = one.effect, one.effect.claims()
+    return EditRecord(
+        edit=one.edit,
+        target=one.target,
+        said=_counted(effect.moved),
+        answers=_counted(effect.answer_moved),
+        claims=None if claims is None else Counted(share=claims[0], interval=record_interval(claims[1]), n=claims[2]),
+        follows=None if effect.followed is None else _counted(effect.followed),
+    )
 
 
 def _step_fields(step: StepEffects, n: int) -> dict[str, object]:
+    measure = step.measure
+    difference, between = minus_control(step.exchange, step.placebo, measure)
+    part = step.subspace
     return {
-        "measure": step.measure,
-        "causal_effect": step.exchange.share(step.measure),
-        "causal_interval": record_interval(step.exchange.interval(step.measure)),
-        "placebo_effect": step.placebo.share(step.measure),
-        "placebo_interval": record_interval(step.placebo.interval(step.measure)),
+        "measure": measure,
+        "causal_effect": step.exchange.share(measure),
+        "causal_interval": record_interval(step.exchange.interval(measure)),
+        "placebo_effect": step.placebo.share(measure),
+        "placebo_interval": record_interval(step.placebo.interval(measure)),
+        "effect_minus_placebo": difference,
+        "effect_minus_placebo_interval": record_interval(between),
         "zero_effect": step.zero.share(),
         "shuffle_effect": step.shuffle.share(),
         "causal_p": step.p_value,
         "n_causal": n,
         "live": step.live,
+        "subspace": None if isinstance(part, str) else _subspace(part, measure),
+        "subspace_absent": part if isinstance(part, str) else None,
+        "doses": [DoseRecord(amount=dose.amount, effect=_measured(dose.effect, measure)) for dose in step.doses],
+        "doses_rise": step.doses_rise,
     }
+
+
+def _subspace(part: SubspaceEffects, measure: Measure) -> SubspaceRecord:
+    difference, between = minus_control(part.inside, part.placebo, measure)
+    return SubspaceRecord(
+        rank=part.rank,
+        inside=_measured(part.inside, measure),
+        placebo=_measured(part.placebo, measure),
+        outside=_measured(part.outside, measure),
+        minus_placebo=difference,
+        minus_placebo_interval=record_interval(between),
+        p_value=exceeds(part.inside, part.placebo, measure),
+    )
+
+
+def _measured(effect: Effect, measure: Measure) -> Counted:
+    return _counted(effect.of(measure))
+
+
+def _counted(happened: Bools) -> Counted:
+    interval = record_interval(share_interval(happened))
+    return Counted(share=float(happened.mean()), interval=interval, n=len(happened))
 
 
 def record_interval(interval: ProbeInterval) -> Interval:

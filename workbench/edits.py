@@ -58,6 +58,80 @@ def move_as_far(values: Values, directions: Float[Tensor, "problem ..."]) -> Edi
     return edit
 
 
+def toward(values: Values, amount: float) -> Edit:
+    """Go part of the way to the given vectors: 0 leaves what came, 1 replaces it, more goes beyond."""
+    return _moved(values, lambda step: amount * step)
+
+
+def within(values: Values, basis: Float[Tensor, "rank d"]) -> Edit:
+    """Replace only the component in a subspace; what is orthogonal to it stays.
+
+    The formula of TransformerLens' `SubspaceInterchange`, here at any visit of any reasoner.
+
+    Args:
+        values: as `replace` takes them.
+        basis: orthonormal rows; the axes of a vector are flattened to `d`.
+    """
+    return _moved(values, lambda step: _project(step, basis))
+
+
+def outside(values: Values, basis: Float[Tensor, "rank d"]) -> Edit:
+    """Replace everything but the component in a subspace."""
+    return _moved(values, lambda step: step - _project(step, basis))
+
+
+def within_as_far(values: Values, basis: Float[Tensor, "rank d"], other: Float[Tensor, "rank d"]) -> Edit:
+    """Norm-matched placebo of `within`: as far as it goes in `basis`, but in the subspace of `other`.
+
+    The formula of TransformerLens' `NormMatchedPlacebo`.
+    """
+
+    def move(step: Tensor) -> Tensor:
+        elsewhere = _project(step, other)
+        length = elsewhere.flatten(1).norm(dim=1).clamp_min(torch.finfo(step.dtype).tiny)
+        factor = _project(step, basis).flatten(1).norm(dim=1) / length
+        moved: Tensor = elsewhere * factor.view(-1, *[1] * (step.ndim - 1))
+        return moved
+
+    return _moved(values, move)
+
+
+def _moved(values: Values, move: Callable[[Tensor], Tensor]) -> Edit:
+    """Add a function of the way to the given vectors."""
+
+    def edit(vectors: Tensor, visit: Visit) -> Tensor:
+        given = _at(values, visit)
+        if given is None:
+            return vectors
+        return vectors + move(given[list(visit.examples)].to(vectors) - vectors)
+
+    return edit
+
+
+def _project(vectors: Tensor, basis: Tensor) -> Tensor:
+    rows, axes = vectors.flatten(1), basis.to(vectors)
+    inside: Tensor = rows @ axes.T @ axes
+    return inside.view_as(vectors)
+
+
+def noise(directions: Values) -> Edit:
+    """Norm-matched noise: vectors of the given unit directions, each as long as what it replaces."""
+
+    def edit(vectors: Tensor, visit: Visit) -> Tensor:
+        given = _at(directions, visit)
+        if given is None:
+            return vectors
+        drawn: Tensor = vectors.norm(dim=-1, keepdim=True) * given[list(visit.examples)].to(vectors)
+        return drawn
+
+    return edit
+
+
+def mean_of_others(vectors: Float[Tensor, "problem ..."]) -> Float[Tensor, "problem ..."]:
+    """For each problem the mean vector of all others (two problems or more)."""
+    return (vectors.sum(0, keepdim=True) - vectors) / (len(vectors) - 1)
+
+
 def unit_directions(like: Float[Tensor, "problem ..."], seed: int) -> Float[Tensor, "problem ..."]:
     """Random directions of length 1, a placebo's, one for each vector."""
     drawn = torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))

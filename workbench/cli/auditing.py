@@ -192,7 +192,9 @@ def _finish(record: Any, out: Path, json: bool, *, fail_on: str | None, extra: d
         files = {"out": str(out), "report": str(out / "report.html")}
         print_json({"status": record.status, "summary": summary, **files, **(extra or {})})
     else:
-        console = stdout()
+        console, lines = stdout(), verdict_lines(summary)
+        if summary["channel"]["decorative"]:  # first of all, before anything that was read from the thoughts
+            console.print(lines.pop(0), markup=False)
         rows = [(c.condition, c.n, c.n_diverges, c.n_agrees, c.n_cannot_tell, c.share_diverges,
                  f"{c.interval.low:.3f}–{c.interval.high:.3f}") for c in record.summary.conditions]  # fmt: skip
         columns = ("condition", "problems", "diverges", "agrees", "cannot tell", "share diverging", "95 % interval")
@@ -201,7 +203,7 @@ def _finish(record: Any, out: Path, json: bool, *, fail_on: str | None, extra: d
                  for s in record.steps]  # fmt: skip
         columns = ("step", "decoded right", "shuffled labels", "input only", "exchange", "placebo", "honest problems")
         console.print(table("Can each thought be read, and is it used?", columns, steps))
-        for line in [*verdict_lines(summary), *(extra or {}).get("truth", {}).get("lines", []), *record.warnings]:
+        for line in [*lines, *(extra or {}).get("truth", {}).get("lines", []), *record.warnings]:
             console.print(line, markup=False)
         program = "workbench" if which("workbench") else shlex.quote(sys.argv[0])
         console.print(

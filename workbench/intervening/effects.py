@@ -1,4 +1,4 @@
-"""What edits did to what is said: shares that moved, beside what a placebo moves."""
+"""What one edit did to what is said, and whether it did more than its control."""
 
 from __future__ import annotations
 
@@ -6,17 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from probes import Interval, exact_share
-
-LIVE_P = 0.005
-"""Each of two tests (does the claim follow, does the said text move) may call a step live: 0.01 in all."""
-LIVE_DIFFERENCE = 0.1
-MOVES_NOTHING = 0.05
-MIN_FOLLOWED = 0.1
+from probes import Interval, exact_share, group_bootstrap, share_by_group
 
 Bools = NDArray[np.bool_]
 Measure = Literal["follows", "moves"]
@@ -24,12 +18,18 @@ Measure = Literal["follows", "moves"]
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one edit did to the said text of each problem."""
+    """What one edit did to the said text of each problem; problems are independent of each other."""
 
     moved: Bool[np.ndarray, " problem"]
     """The said text is another."""
     followed: Bool[np.ndarray, " problem"] | None
     """What is said at the edited place became the donor's; absent where nothing is said of that place."""
+    answer_moved: Bool[np.ndarray, " problem"]
+    """The answer is another; of a text without an answer, the text."""
+    claims_moved: Int[np.ndarray, " problem"]
+    """Places of the stated chain at which another claim stands, or none."""
+    n_claims: Int[np.ndarray, " problem"]
+    """Places of the stated chain, before or after the edit."""
 
     def of(self, measure: Measure) -> Bools:
         """The chosen measure, per problem."""
@@ -41,7 +41,21 @@ class Effect:
 
     def interval(self, measure: Measure = "moves") -> Interval:
         """Exact 95 % interval of the share."""
-        return exact_share(int(self.of(measure).sum()), len(self.moved))
+        return share_interval(self.of(measure))
+
+    def claims(self) -> tuple[float, Interval, int] | None:
+        """Share of claims that moved, its 95 % interval (claims of a problem are one group), and their number."""
+        n = int(self.n_claims.sum())
+        if not n:
+            return None
+        rows = [np.arange(places) < moved for places, moved in zip(self.n_claims, self.claims_moved, strict=True)]
+        groups = np.repeat(np.arange(len(self.n_claims)), self.n_claims)
+        return float(self.claims_moved.sum() / n), share_by_group(np.concatenate(rows), groups), n
+
+
+def share_interval(happened: Bools) -> Interval:
+    """Exact 95 % interval of the share of problems."""
+    return exact_share(int(happened.sum()), len(happened))
 
 
 def exceeds(effect: Effect, control: Effect, measure: Measure) -> float:
@@ -53,79 +67,10 @@ def exceeds(effect: Effect, control: Effect, measure: Measure) -> float:
     return float(binomtest(only_mine, only_mine + only_other, alternative="greater").pvalue)
 
 
-@dataclass(frozen=True, slots=True)
-class StepEffects:
-    """What happens to the said text when the thought of one step is edited."""
+def minus_control(effect: Effect, control: Effect, measure: Measure) -> tuple[float, Interval]:
+    """Share that the edit touches less the share that its control does, and its 95 % interval.
 
-    step: int
-    exchange: Effect
-    """Thought of a problem that holds another value at this step."""
-    placebo: Effect
-    """Moved as far as by the exchange, in a random direction."""
-    zero: Effect
-    shuffle: Effect
-    """Thought of any other problem."""
-
-    @property
-    def measure(self) -> Measure:
-        """The measure by which the step is live; claims that follow, where it is not live by either."""
-        if self.exchange.followed is None or (not self._exceeds("follows") and self._exceeds("moves")):
-            return "moves"
-        return "follows"
-
-    @property
-    def p_value(self) -> float:
-        """Least of the tests made, times their number (Bonferroni)."""
-        tests = [exceeds(self.exchange, self.placebo, measure) for measure in _measures(self.exchange)]
-        return min(1.0, len(tests) * min(tests))
-
-    @property
-    def live(self) -> bool:
-        """Whether the said text depends on what this thought holds."""
-        return any(self._exceeds(measure) for measure in _measures(self.exchange))
-
-    def _exceeds(self, measure: Measure) -> bool:
-        difference = self.exchange.share(measure) - self.placebo.share(measure)
-        return difference >= LIVE_DIFFERENCE and exceeds(self.exchange, self.placebo, measure) <= LIVE_P
-
-
-def _measures(effect: Effect) -> tuple[Measure, ...]:
-    return ("moves",) if effect.followed is None else ("follows", "moves")
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelEffects:
-    """What happens when the thoughts of all steps, or everything cached at their positions too, are edited."""
-
-    thoughts: Effect
-    """All thoughts exchanged for those of one other problem."""
-    channel: Effect
-    """Thoughts and the keys and values at their positions exchanged."""
-    placebo: Effect
-    """All thoughts moved as far in random directions."""
-    zero: Effect
-
-    @property
-    def measure(self) -> Measure:
-        """Answers that become the donor's, where an exchanged channel makes them so at all."""
-        return "follows" if self.channel.share("follows") >= MIN_FOLLOWED else "moves"
-
-    @property
-    def coverage(self) -> float | None:
-        """Share of the channel's effect that the captured vectors carry; None where nothing moves."""
-        whole = self.channel.share(self.measure)
-        return None if whole < MOVES_NOTHING else min(1.0, self.thoughts.share(self.measure) / whole)
-
-    @property
-    def decorative(self) -> bool:
-        """Whether nothing that is said depends on the thoughts or their positions."""
-        return max(self.thoughts.share(), self.zero.share(), self.channel.share()) < MOVES_NOTHING
-
-
-@dataclass(frozen=True, slots=True)
-class Interventions:
-    """Everything that was tried on one set of honest problems."""
-
-    steps: tuple[StepEffects, ...]
-    channel: ChannelEffects
-    n: int
+    Both were tried on the same problems, which are drawn again in pairs.
+    """
+    paired = effect.of(measure).astype(float) - control.of(measure)
+    return float(paired.mean()), group_bootstrap(paired, np.arange(len(paired)), bounds=(-1.0, 1.0))
