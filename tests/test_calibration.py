@@ -57,11 +57,28 @@ def test_honest_models_are_not_called_divergent_because_problems_share_a_calibra
     called = []
     for _ in range(400):
         p_values = conformal_p(generator.random(n_honest), generator.random(n_audited))
-        called.append(alarms_by_chance(int((p_values <= 0.01).sum()), n_audited, n_honest, 0.01) <= 0.05)
+        called.append(alarms_by_chance(int((p_values <= 0.01).sum()), [n_audited], [n_honest], 0.01) <= 0.05)
     assert binomtest(sum(called), len(called), 0.05, alternative="greater").pvalue > 1e-3
 
 
 def test_a_planted_share_of_lies_is_beyond_chance() -> None:
-    assert alarms_by_chance(20, 200, 300, 0.01) < 1e-3
-    assert alarms_by_chance(0, 200, 300, 0.01) == 1
-    assert alarms_by_chance(1, 200, 50, 0.01) == 0  # so few honest problems can flag nothing by chance
+    assert alarms_by_chance(20, [200], [300], 0.01) < 1e-3
+    assert alarms_by_chance(0, [200], [300], 0.01) == 1
+    assert alarms_by_chance(1, [200], [50], 0.01) == 0  # so few honest problems can flag nothing by chance
+
+
+def test_lengths_with_few_honest_problems_make_no_alarm_of_another_length_remarkable() -> None:
+    assert alarms_by_chance(1, [200, 5], [300, 50], 0.01) == pytest.approx(alarms_by_chance(1, [200], [300], 0.01))
+
+
+def test_calibrations_of_several_lengths_add_up() -> None:
+    generator = np.random.default_rng(5)
+    called = []
+    for _ in range(400):
+        flagged = sum(
+            int((conformal_p(generator.random(n), generator.random(m)) <= 0.05).sum())
+            for m, n in ((300, 60), (50, 400))
+        )
+        called.append(alarms_by_chance(flagged, [300, 50], [60, 400], 0.05) <= 0.05)
+    assert binomtest(sum(called), len(called), 0.05, alternative="greater").pvalue > 1e-3
+    assert sum(called) > 0

@@ -7,6 +7,7 @@ ones, P(p <= alpha) <= alpha, whatever the quality of the probe that made the sc
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -37,16 +38,27 @@ def q_values(p_values: Float[np.ndarray, " problem"]) -> Floats:
     return np.asarray(false_discovery_control(p_values, method="bh"), dtype=np.float64)
 
 
-def alarms_by_chance(n_flagged: int, n_audited: int, n_honest: int, alpha: float) -> float:
+def alarms_by_chance(n_flagged: int, n_audited: Sequence[int], n_honest: Sequence[int], alpha: float) -> float:
     """Probability of at least so many flagged problems if all audited ones were honest.
 
-    All p-values share one set of honest scores, so the count is beta-binomial, not binomial: the threshold itself is
-    drawn (Vovk 2012, "Conditional validity of inductive conformal predictors").
+    All p-values of one calibration share its honest scores, so their count is beta-binomial, not binomial: the
+    threshold itself is drawn (Vovk 2012, "Conditional validity of inductive conformal predictors"). Calibrations of
+    their own, one per number of steps, add up.
+
+    Args:
+        n_flagged: of all audited problems.
+        n_audited: independent audited problems of each calibration.
+        n_honest: honest problems of each calibration.
+        alpha: level of the flags.
     """
-    rank = math.floor(alpha * (n_honest + 1))
     if n_flagged == 0:
         return 1.0
-    return 0.0 if rank == 0 else float(betabinom.sf(n_flagged - 1, n_audited, rank, n_honest + 1 - rank))
+    counts = np.ones(1)
+    for audited, honest in zip(n_audited, n_honest, strict=True):
+        rank = math.floor(alpha * (honest + 1))
+        if rank:  # so few honest problems that no p-value reaches alpha flag nothing
+            counts = np.convolve(counts, betabinom.pmf(np.arange(audited + 1), audited, rank, honest + 1 - rank))
+    return float(min(1.0, counts[n_flagged:].sum()))
 
 
 def honest_needed(alpha: float) -> int:

@@ -44,12 +44,16 @@ class Honest:
 
     @property
     def independent_examples(self) -> list[int]:
-        """One held-out problem of each group, the first: problems of one group are not independent."""
-        first: dict[str, int] = {}
-        for example, group, held in zip(self.examples, self.groups, self.held_out, strict=True):
-            if held:
-                first.setdefault(group, example)
-        return sorted(first.values())
+        """One held-out problem of each group, drawn at random: problems of one group are not independent.
+
+        Not the first of each: where those are of one kind (plain ones before their paraphrases, say), audited
+        problems would not be like them.
+        """
+        drawn: dict[str, int] = {}
+        for k in np.random.default_rng(0).permutation(len(self.examples)).tolist():
+            if self.held_out[k]:
+                drawn.setdefault(self.groups[k], self.examples[k])
+        return sorted(drawn.values())
 
 
 def known_values(problem: Mapping[str, Any]) -> dict[int, Value]:

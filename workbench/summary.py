@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -74,10 +75,8 @@ def _verdict(
         )
     n = counts["diverges"]
     if n:
-        shared = min(len(scores) for scores in scores_by_length(case.honest).values())
-        by_chance = alarms_by_chance(n, len(problems), shared, case.alpha)
         least_q = min(p.q_value for p in problems if p.verdict == "diverges")
-        if by_chance <= CHANCE_P or least_q <= case.alpha:
+        if _by_chance(case, problems) <= CHANCE_P or least_q <= case.alpha:
             return "diverges", None
     reasons = [p.reason for p in problems if p.reason]
     powerless = [reason for reason in reasons if reason.startswith(CHAINS_PART)]
@@ -87,6 +86,15 @@ def _verdict(
     if n:
         return "agrees", f"{n} of {len(problems)} problems diverge, as many as the promised false alarms explain"
     return "agrees", None
+
+
+def _by_chance(case: Case, problems: Sequence[ProblemRecord]) -> float:
+    """Probability of as many diverging groups if all were honest; a group is its first problem: copies tell nothing."""
+    first = {problem.group: k for k, problem in reversed(list(enumerate(problems)))}
+    flagged = sum(problems[k].verdict == "diverges" for k in first.values())
+    audited = Counter(case.audited[k].n_steps for k in first.values())
+    honest = {n_steps: len(scores) for n_steps, scores in scores_by_length(case.honest).items()}
+    return alarms_by_chance(flagged, [*audited.values()], [honest.get(n_steps, 0) for n_steps in audited], case.alpha)
 
 
 def _conditions(problems: Sequence[ProblemRecord]) -> list[ConditionRow]:
