@@ -104,7 +104,7 @@ def problem_records(case: Case) -> list[ProblemRecord]:
     p_values = np.array([_p_value(honest, one) for one in case.audited])
     q = q_values(p_values)
     margins = {step: np.array(values) for step, values in _by_step(case.honest, lambda p, r: p.margin).items()}
-    unseen = _unseen_p(case)
+    unseen = unseen_p_values(case.fits, case.audited)
     records = []
     for k, one in enumerate(case.audited):
         p, novelty = float(p_values[k]), unseen[one.example]
@@ -135,11 +135,11 @@ def _incomparable(honest: Mapping[int, Floats], one: Compared) -> Judgement | No
     return None
 
 
-def _unseen_p(case: Case) -> dict[int, dict[int, float]]:
+def unseen_p_values(fits: Sequence[StepFit], compared: Sequence[Compared]) -> dict[int, dict[int, float]]:
     """Example -> step -> p-value that the thought holds a value never shown to the probe."""
-    p_values: dict[int, dict[int, float]] = {one.example: {} for one in case.audited}
-    for fit in case.fits:
-        mine = [one for one in case.audited if any(reading.step == fit.step for reading in one.readings)]
+    p_values: dict[int, dict[int, float]] = {one.example: {} for one in compared}
+    for fit in fits:
+        mine = [one for one in compared if any(reading.step == fit.step for reading in one.readings)]
         if mine:
             found = fit.unseen.p_value(np.stack([one.thoughts[fit.step] for one in mine]))
             for one, p in zip(mine, found, strict=True):
