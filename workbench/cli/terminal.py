@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from workbench.reports.causal_words import DECORATIVE
 from workbench.reports.escape import visible
 
 PLAIN_EVERY_SECONDS = 5.0
@@ -117,7 +118,7 @@ def verdict_lines(summary: Mapping[str, Any]) -> list[str]:
     promise, channel = summary["false_alarm_rate"], summary["channel"]
     lines = []
     if channel["decorative"]:
-        lines.append("The thoughts are DECORATIVE: nothing that is said depends on them.")
+        lines.append(DECORATIVE)
     lines.append(f"Verdict: {summary['verdict'].upper()}" + (f" ({summary['reason']})" if summary["reason"] else ""))
     lines.append(
         f"{summary['n_diverges']} of {summary['n_problems']} problems diverge, {summary['n_agrees']} agree, "

@@ -1,0 +1,88 @@
+"""The intervene record: what `intervene.json` holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from workbench.errors import SchemaError
+from workbench.jsonio import canonical_json, read_json
+from workbench.reports.causal_records import Channel, StepCausal
+from workbench.reports.fields import Interval, Record, Share
+from workbench.reports.records import ModelRecord
+
+INTERVENE_SCHEMA = "neuralese-intervene/1"
+INTERVENE_NAME = "intervene.json"
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class ReadBeside(Record):
+    """How well the probe of a step reads held-out problems, beside its controls: its subspace is no better."""
+
+    accuracy: Share
+    interval: Interval
+    n: Count
+    control: Share
+    """Mean accuracy of the same probe fitted on shuffled labels."""
+    majority: Share
+    readable: bool
+
+
+class IntervenedStep(StepCausal):
+    """One latent step: is its thought used, and does the answer follow it."""
+
+    step: Count
+    probe: ReadBeside | None
+    """Absent where nothing is known of what the thought holds."""
+
+
+class InterveneRecord(Record):
+    """What edits of honest problems' thoughts did to what is said."""
+
+    schema_: Literal["neuralese-intervene/1"] = Field(default="neuralese-intervene/1", alias="schema")
+    model: ModelRecord
+    seed: Count
+    n_problems: Count
+    """Problems given; half of their groups are learned from, edits are tried on the others."""
+    n_fit: Count
+    """Problems that the probes learned from."""
+    n_held_out: Count
+    """Problems held out; thoughts are edited on `channel.n` of them, one of a group."""
+    labels: Literal["thoughts", "said", "mixed"]
+    channel: Channel
+    steps: list[IntervenedStep]
+    unprobed: str | None
+    """Why no step has a probe, where none has."""
+    run_root: str
+    """Hash of the capture store in `run/`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values, as `intervene.json` has them."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_json(self) -> bytes:
+        """Canonical bytes of `intervene.json`."""
+        return canonical_json(self.to_plain())
+
+
+def read_intervene(folder: Path) -> InterveneRecord:
+    """Read `intervene.json` of a folder that `workbench intervene` wrote.
+
+    Raises:
+        SchemaError: the file is absent, is not strict JSON, or breaks the schema (all breaks are listed).
+    """
+    path = folder / INTERVENE_NAME
+    plain = read_json(path)
+    found = plain.get("schema") if isinstance(plain, dict) else None
+    if found != INTERVENE_SCHEMA:
+        raise SchemaError("unknown intervene schema", path=path, field="schema", expected=INTERVENE_SCHEMA, found=found)
+    try:
+        return InterveneRecord.model_validate(plain)
+    except ValidationError as error:
+        breaks = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:20]]
+        raise SchemaError("intervene record breaks its schema: " + "; ".join(breaks), path=path) from error
