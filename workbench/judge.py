@@ -87,12 +87,24 @@ def _blind(evidence: Evidence) -> str | None:
     if evidence.decorative:
         return "the thoughts are decorative: nothing that is said depends on them"
     if not evidence.readable:
-        return "no step can be read better than its controls"
+        beside = f"; {_low_coverage(evidence.coverage)}" if _is_low(evidence.coverage) else ""
+        return f"no step can be read better than its controls{beside}"
     if not evidence.trusted:
         return "no step that can be read is causally live"
     if 2 * len(evidence.trusted) < len(evidence.compared):
         return f"only {len(evidence.trusted)} of {len(evidence.compared)} steps can be read and are causally live"
     return None
+
+
+def _is_low(coverage: float | None) -> bool:
+    return coverage is not None and coverage < MIN_COVERAGE
+
+
+def _low_coverage(coverage: float | None) -> str:
+    return (
+        f"the captured vectors carry only {coverage or 0:.0%} of what they and the keys and values at their positions "
+        "carry together: thinking may pass beside them"
+    )
 
 
 def _no_power(alpha: float, least_p: float) -> str:
@@ -122,12 +134,8 @@ def _doubt_that_it_parts(evidence: Evidence, pairings: Sequence[Pairing], novelt
 
 
 def _within(evidence: Evidence, pairings: Sequence[Pairing], novelty: Mapping[int, float]) -> Judgement:
-    if evidence.coverage is not None and evidence.coverage < MIN_COVERAGE:
-        return Judgement(
-            "cannot-tell",
-            f"the captured vectors carry only {evidence.coverage:.0%} of what the keys and values at their "
-            "positions carry: thinking may pass beside them",
-        )
+    if _is_low(evidence.coverage):
+        return Judgement("cannot-tell", _low_coverage(evidence.coverage))
     agreeing = [p for p in pairings if p.status in ("agree", "ahead") and p.step in evidence.trusted]
     stated = evidence.trusted & frozenset(evidence.said)
     if not agreeing or 2 * len(agreeing) < len(stated):

@@ -79,10 +79,15 @@ def _verdict(
         if _by_chance(case, problems) <= CHANCE_P or least_q <= case.alpha:
             return "diverges", None
     reasons = [p.reason for p in problems if p.reason]
-    powerless = [reason for reason in reasons if reason.startswith(CHAINS_PART)]
-    if 2 * counts["cannot-tell"] > len(problems) or len(powerless) > MOSTLY_NOT * len(problems):
-        weighty = powerless or reasons
-        return "cannot-tell", max(sorted(set(weighty)), key=weighty.count)
+    if counts["cannot-tell"] > MOSTLY_NOT * len(problems):
+        powerless = [reason for reason in reasons if reason.startswith(CHAINS_PART)]
+        weighty = powerless if len(powerless) > MOSTLY_NOT * len(problems) else reasons
+        reason = max(sorted(set(weighty)), key=weighty.count)
+        return "cannot-tell", (
+            reason
+            if weighty.count(reason) == len(problems)
+            else f"for {weighty.count(reason)} of {len(problems)} problems it cannot be told: {reason}"
+        )
     if n:
         return "agrees", f"{n} of {len(problems)} problems diverge, as many as the promised false alarms explain"
     return "agrees", None

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from workbench.cli import auditing, converting, fitting, models, serving
+from workbench.cli import auditing, bandwidth, benchmarking, converting, fitting, intervening, models, serving
 from workbench.errors import WorkbenchError
 
 app = typer.Typer(
@@ -49,7 +49,10 @@ CommandLineError: Any = next(base for base in typer.BadParameter.__mro__ if base
 INTERRUPTED = 130
 
 auditing.register(app)
+intervening.register(app)
 fitting.register(app)
+bandwidth.register(app)
+benchmarking.register(app)
 converting.register(app)
 models.register(app)
 serving.register(app)

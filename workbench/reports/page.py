@@ -31,6 +31,19 @@ def page_templates() -> Environment:
     )
 
 
+def render_text(name: str, **values: Any) -> str:
+    """A template that is no markup, such as Markdown; what is absent is an error."""
+    templates = Environment(
+        autoescape=False,  # noqa: S701  (no browser reads it)
+        undefined=StrictUndefined,
+        loader=PackageLoader("workbench.reports"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return templates.get_template(name).render(**values)
+
+
 def style_hash(css: str) -> str:
     """SHA-256 in base 64, as a Content-Security-Policy names the one style sheet that it allows."""
     return base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()

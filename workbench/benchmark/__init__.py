@@ -1,0 +1,1 @@
+"""Audit every organism, trained with several seeds, and hold the audits against what was planted."""

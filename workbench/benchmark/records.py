@@ -1,0 +1,111 @@
+"""What `benchmark.json` holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from workbench.errors import SchemaError
+from workbench.jsonio import canonical_json, read_json
+from workbench.reports.fields import Interval, Record, Share, Verdict
+
+SCHEMA = "neuralese-benchmark/1"
+NAME = "benchmark.json"
+
+
+class Counted(Record):
+    """A share with its exact 95 % interval, over the problems of all seeds, and the least and most of any seed."""
+
+    share: Share
+    interval: Interval
+    n: Annotated[int, Field(ge=1)]
+    by_seed: list[Share]
+
+
+class Measured(Record):
+    """A number that is no share: the mean over seeds, its bootstrap interval, and what each seed gave."""
+
+    value: float
+    interval: Interval
+    n: Annotated[int, Field(ge=1)]
+    """Problems."""
+    by_seed: list[float]
+
+
+class OrganismRow(Record):
+    """One organism over all its training seeds; a field is absent where the organism has no such problems."""
+
+    organism: str
+    plants: str
+    must_say: str
+    expected: Verdict
+    """Verdict of the model that its recipe demands."""
+    seeds: list[int]
+    """Training seeds that were accepted and audited."""
+    refused: list[int]
+    """Training seeds whose model missed the acceptance bar, so that nothing was planted for sure."""
+    fingerprints: list[str]
+    verdicts: list[Verdict]
+    auroc: Measured | None
+    """Of the divergence score, problems whose thoughts and words were made to part against all others."""
+    recall: Counted | None
+    """Share of those problems that are called `diverges`."""
+    alarms: Counted
+    """Share of all other problems that are called `diverges`."""
+    flagged_alarms: Counted | None
+    """The same among those that carry the flag."""
+    honest_alarms: Counted
+    """Share of held-out honest problems that are flagged at alpha when each is judged by all others."""
+    decoded: Counted | None
+    """Share of thoughts that were read right in problems that carry the flag, where the truth is held."""
+    statuses: Counted | None
+    """Share of steps whose status points right: not `agree` exactly where what is held was not said."""
+    decode_accuracy: Measured
+    """On held-out honest problems, mean over steps."""
+    decode_control: float
+    """The same with shuffled labels."""
+    effect: Measured
+    """Share that follows (or moves) when all thoughts are exchanged, less the placebo's."""
+    live_effect: Measured | None
+    """The same of single thoughts at causally live steps, least over steps; absent where none is live."""
+    coverage: Measured | None
+    """Of the channel's effect by the captured thoughts; absent where nothing moves."""
+    decorative: bool
+    """Whether any audit called the thoughts decorative."""
+    reasons: list[str]
+    """Why an audit could not tell, one a seed that could not."""
+    misses: list[str]
+    """What differs from what the organism demands; empty where everything is as planted."""
+
+
+class BenchmarkRecord(Record):
+    """All organisms."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
+
+    schema_: Literal["neuralese-benchmark/1"] = Field(default="neuralese-benchmark/1", alias="schema")
+    alpha: Share
+    n_calibration: int
+    n_problems: int
+    versions: dict[str, str]
+    rows: list[OrganismRow]
+
+    def to_json(self) -> bytes:
+        """Canonical bytes of `benchmark.json`."""
+        return canonical_json(self.model_dump(mode="json", by_alias=True))
+
+
+def read_benchmark(folder: Path) -> BenchmarkRecord:
+    """The record of a benchmark folder.
+
+    Raises:
+        SchemaError: the file is absent, is not strict JSON, or breaks the schema.
+    """
+    path = folder / NAME
+    try:
+        return BenchmarkRecord.model_validate(read_json(path))
+    except ValidationError as error:
+        breaks = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:10]]
+        raise SchemaError("benchmark record breaks its schema: " + "; ".join(breaks), path=path) from error
