@@ -140,7 +140,7 @@ def plan_whole(bench: Bench, filler: Filler | str) -> WholePlan:
             if target != "thoughts" and not bench.channel:
                 trials[name, target] = NO_CHANNEL
             elif name == "pause":
-                trials[name, target] = _pause(bench, filler) if target == "thoughts" else SAME_AS_THOUGHTS
+                trials[name, target] = _pause(bench, filler, target)
             else:
                 change = partial(_on, chosen, made[name])
                 trials[name, target] = Trial(change, follows if name == "exchange" else None)
@@ -152,9 +152,11 @@ def _on(sites: Sequence[str], make: Callable[[str], Edit]) -> dict[str, Edit]:
     return {site: make(site) for site in sites}
 
 
-def _pause(bench: Bench, filler: Filler | str) -> Trial | str:
+def _pause(bench: Bench, filler: Filler | str, target: Target) -> Trial | str:
     if isinstance(filler, str):
         return filler
+    if target != "thoughts":
+        return SAME_AS_THOUGHTS
     put = edits.replace(_each(bench.vectors("thought"), filler.vector.expand_as))
     return Trial(lambda: {"thought": put})
 
