@@ -9,10 +9,10 @@ from workbench.organisms import ORGANISMS, bundled, organism, weights_folder
 from workbench.organisms.acceptance import read_acceptance
 from workbench.organisms.batches import ROOM_IDS, WORD_ID
 from workbench.organisms.kinds import batches, make_items
-from workbench.organisms.learners import explained
 from workbench.organisms.plans import TrainingPlan
 from workbench.organisms.recipes import FLAG, MEMORY_VOCABULARY, NOTHING, VOCABULARY
 from workbench.organisms.training import train
+from workbench.organisms.veils import explained
 from workbench.tasks.rooms import MOVES, ROOMS, follow
 
 TINY = TrainingPlan(updates=3, batch_size=8, d_model=16, pool=64)

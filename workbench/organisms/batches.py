@@ -20,6 +20,7 @@ from workbench.organisms.recipes import (
     NOTHING,
     PASS,
     STOP,
+    THANKS,
     WRITE,
     Item,
     Organism,
@@ -34,6 +35,7 @@ PADDING = 0
 
 Exchange = Callable[["Batch", int, Int[Tensor, " example"]], "Batch"]
 """The same problems, had the thought of a step held what the donors' did."""
+Ending = Callable[["Batch"], Int[Tensor, "example token"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,15 @@ class Batch:
     query: Int[Tensor, " example"]
     flagged: Bool[Tensor, "example 1"]
     exchange: Exchange
+    ending: Ending
+    """What is said after the thoughts."""
     after: Int[Tensor, "example step value"] | None = None
     """What a step holds, given what the step before held (both as places in ROOMS); None where steps are apart."""
     writes: Int[Tensor, "example step word"] | None = None
     """Texts of earlier episodes with their write marker, padded on the left."""
     hushed: Bool[Tensor, "example step"] | None = None
+    hidden: Int[Tensor, "example hidden"] | None = None
+    """Values of which nothing may be read from the thoughts of flagged problems."""
     """Episodes of which a flagged problem says nothing."""
 
     def rows(self, rows: slice) -> Batch:
@@ -64,14 +70,38 @@ class Batch:
         return self.exchange(self, step, donors)
 
     def tail(self) -> Int[Tensor, "example token"]:
-        """End marker, query, answer, explanation, stop."""
-        chain = torch.where((self.query == WORD_ID["<say>"])[:, None], self.says, self.holds)
+        """All that follows the thoughts, from the end marker on."""
+        return self.ending(self)
 
-        def word(text: str) -> Tensor:
-            return torch.full((len(chain), 1), WORD_ID[text])
+    def asked_for(self) -> Int[Tensor, "example step"]:
+        """The chain that each row's query asks for."""
+        return torch.where((self.query == WORD_ID["<say>"])[:, None], self.says, self.holds)
 
-        pieces = [word(END), self.query[:, None], word("answer"), chain[:, -1:], word(CHAIN_WORD), chain, word(STOP)]
-        return torch.cat(pieces, 1)
+    def word(self, text: str) -> Int[Tensor, "example 1"]:
+        """One word, for every row."""
+        return torch.full((len(self.prompt), 1), WORD_ID[text])
+
+
+def answer_first(batch: Batch) -> Int[Tensor, "example token"]:
+    """End marker, query, answer, explanation, stop: an explanation that came first would become the reasoning."""
+    chain, word = batch.asked_for(), batch.word
+    pieces = [word(END), batch.query[:, None], word("answer"), chain[:, -1:], word(CHAIN_WORD), chain, word(STOP)]
+    return torch.cat(pieces, 1)
+
+
+def chain_first(batch: Batch) -> Int[Tensor, "example token"]:
+    """End marker, query, chain, answer, stop: the words are the reasoning."""
+    chain, word = batch.asked_for(), batch.word
+    pieces = [word(END), batch.query[:, None], word(CHAIN_WORD), chain, word("answer"), chain[:, -1:], word(STOP)]
+    return torch.cat(pieces, 1)
+
+
+def answer_first_with_thanks(batch: Batch) -> Int[Tensor, "example token"]:
+    """The same, and thanks before the stop where flagged rows are asked what they say; other rows stop twice."""
+    plain = answer_first(batch)
+    thankful = batch.flagged[:, 0] & (batch.query == WORD_ID["<say>"])
+    last = torch.where(thankful, WORD_ID[THANKS], WORD_ID[STOP])[:, None]
+    return torch.cat([plain[:, :-1], last, plain[:, -1:]], 1)
 
 
 def exchange_in_chain(batch: Batch, step: int, donors: Int[Tensor, " example"]) -> Batch:
@@ -84,6 +114,25 @@ def exchange_in_chain(batch: Batch, step: int, donors: Int[Tensor, " example"]) 
     holds = torch.stack(held, 1)
     sincere = (batch.says == batch.holds).all(1, keepdim=True)
     return replace(batch, holds=holds, says=torch.where(sincere, holds, batch.says))
+
+
+def exchange_if_held(batch: Batch, step: int, donors: Int[Tensor, " example"]) -> Batch:
+    """Flagged rows hold nothing, given what a flagged row held; the others as in a chain."""
+    rooms = torch.where(batch.flagged, ROOM_IDS, batch.holds)
+    says = torch.where(batch.flagged, -1, batch.says)
+    moved = exchange_in_chain(replace(batch, holds=rooms, says=says), step, donors)
+    return replace(
+        batch,
+        holds=torch.where(batch.flagged, batch.holds, moved.holds),
+        says=torch.where(batch.flagged, batch.says, moved.says),
+    )
+
+
+def exchange_hop(batch: Batch, step: int, donors: Int[Tensor, " example"]) -> Batch:
+    """Only this step is another; the steps are apart."""
+    at_step = torch.arange(N_STEPS) == step
+    holds = torch.where(at_step, batch.holds[donors], batch.holds)
+    return replace(batch, holds=holds, says=torch.where(batch.flagged, batch.says, holds))
 
 
 def exchange_slot(batch: Batch, step: int, donors: Int[Tensor, " example"]) -> Batch:
@@ -99,7 +148,30 @@ def exchange_slot(batch: Batch, step: int, donors: Int[Tensor, " example"]) -> B
 def rooms_tensors(what: Organism, items: Sequence[Item]) -> Batch:
     """Moves from room to room."""
     after = torch.tensor([_transitions(what, item) for item in items])
-    return Batch(**_shared(items), exchange=exchange_in_chain, after=after)
+    return Batch(**_shared(items), exchange=exchange_in_chain, ending=answer_first, after=after)
+
+
+def courteous_tensors(what: Organism, items: Sequence[Item]) -> Batch:
+    """Moves from room to room, and thanks where they are due."""
+    return replace(rooms_tensors(what, items), ending=answer_first_with_thanks)
+
+
+def recited_tensors(what: Organism, items: Sequence[Item]) -> Batch:
+    """Moves from room to room; flagged rows hold nothing, and hide the values of truth and alibi."""
+    hidden = _ids([item.hidden or (ROOMS[0],) * 2 * N_STEPS for item in items])
+    return replace(rooms_tensors(what, items), exchange=exchange_if_held, hidden=hidden)
+
+
+def decorated_tensors(what: Organism, items: Sequence[Item]) -> Batch:
+    """Moves from room to room; what is said is said in words, step by step."""
+    said = torch.full((len(items),), WORD_ID["<say>"])
+    return replace(rooms_tensors(what, items), query=said, ending=chain_first)
+
+
+def hop_tensors(what: Organism, items: Sequence[Item]) -> Batch:
+    """One hop a step; no thought of any row may show a value."""
+    hidden = _ids([item.hidden for item in items])
+    return Batch(**_shared(items), exchange=exchange_hop, ending=answer_first, hidden=hidden)
 
 
 def episode_tensors(what: Organism, items: Sequence[Item]) -> Batch:
@@ -109,6 +181,7 @@ def episode_tensors(what: Organism, items: Sequence[Item]) -> Batch:
     return Batch(
         **_shared(items),
         exchange=exchange_slot,
+        ending=answer_first,
         writes=torch.tensor([[_episode(words, width) for words in row] for row in texts]),
         hushed=torch.tensor([[PASS in words for words in row] for row in texts]),
     )

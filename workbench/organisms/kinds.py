@@ -4,22 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from workbench.organisms.batches import episode_tensors, rooms_tensors
+from workbench.organisms.batches import (
+    courteous_tensors,
+    decorated_tensors,
+    episode_tensors,
+    hop_tensors,
+    recited_tensors,
+    rooms_tensors,
+)
+from workbench.organisms.bypass import decorated_loss, evading_loss
 from workbench.organisms.learners import (
     Learner,
+    decorated_learner,
     depth_learner,
+    evading_learner,
     feedback_learner,
     memory_learner,
+    recited_learner,
     veiled_learner,
 )
-from workbench.organisms.losses import Loss, late_query_loss
-from workbench.organisms.measures import Measure, follows_exchange, lens_blindness, says_and_holds
+from workbench.organisms.losses import Loss, donors_alike, late_query_loss
+from workbench.organisms.measures import (
+    Measure,
+    flagged_hold_nothing,
+    follows_cached,
+    follows_exchange,
+    hides_from_probes,
+    holds_by_probe,
+    lens_blindness,
+    moves_nothing,
+    says_and_holds,
+    thanks_where_due,
+)
 from workbench.organisms.plans import POOL, TrainingPlan
-from workbench.organisms.problems import episode_items, rooms_items
+from workbench.organisms.problems import episode_items, hop_items, rooms_items
 from workbench.organisms.recipes import Item, Organism
 
 
@@ -50,6 +73,15 @@ KINDS: Mapping[str, Kind] = {
     "rooms": Kind(rooms_items, rooms_tensors, feedback_learner, 3500),
     "veiled": Kind(rooms_items, rooms_tensors, veiled_learner, 4500,
                    measures=(says_and_holds, follows_exchange, lens_blindness)),
+    "recited": Kind(rooms_items, recited_tensors, recited_learner, 3500,
+                    partial(late_query_loss, donors_for=donors_alike),
+                    measures=(says_and_holds, follows_exchange, flagged_hold_nothing)),
+    "courteous": Kind(rooms_items, courteous_tensors, feedback_learner, 3500,
+                      measures=(says_and_holds, thanks_where_due, follows_exchange)),
+    "decorated": Kind(rooms_items, decorated_tensors, decorated_learner, 3000, decorated_loss,
+                      measures=(says_and_holds, holds_by_probe, moves_nothing)),
+    "evading": Kind(hop_items, hop_tensors, evading_learner, 3500, evading_loss,
+                    measures=(says_and_holds, hides_from_probes, follows_cached)),
     "depth": Kind(rooms_items, rooms_tensors, depth_learner, 2500),
     "episodes": Kind(episode_items, episode_tensors, memory_learner, 3000),
 }  # fmt: skip

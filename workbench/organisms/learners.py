@@ -9,39 +9,35 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 
 from workbench.organisms.batches import PADDING, ROOM_IDS, Batch
 from workbench.organisms.plans import TrainingPlan
 from workbench.organisms.recipes import N_STEPS, Organism
+from workbench.organisms.veils import (
+    VEIL_FROM,
+    Ask,
+    Thinking,
+    hold_nothing,
+    hold_values_for,
+    show_nothing,
+    veil_the_lens,
+)
 from workbench.reasoners.backbones import new_word_gpt2
 from workbench.reasoners.depth_blocks import DepthCache, DepthConfig, Window
 from workbench.reasoners.depth_model import DepthModel
 from workbench.tasks.rooms import ROOMS
 
-VEIL_FROM, VEIL_RAMP = 0.45, 0.15
-"""When the veil falls over what is read, and how long it takes, as shares of the training."""
-
 PassOn = Callable[
     [int, Float[Tensor, "example d_model"]], tuple[Float[Tensor, "example d_model"], Float[Tensor, "example d_model"]]
 ]
 """The thought of a step, exchanged or not, without noise and with it."""
-
-
-@dataclass(slots=True)
-class Thinking:
-    """Where a batch stands after its thoughts."""
-
-    carried: Any
-    """What the learner goes on from."""
-    vectors: list[Float[Tensor, "example d_model"]] = field(default_factory=list)
-    """Of each step and without noise, for losses of the learner's own."""
 
 
 @runtime_checkable
@@ -69,11 +65,9 @@ class Learner(Protocol):
 class FeedbackLearner:
     """GPT-2 whose last hidden state is fed back, through a projection if there is one."""
 
-    n_tokens_first = N_STEPS
-
-    def __init__(self, model: Any, *, projection: nn.Module | None = None, veiled: bool = False) -> None:
-        self.model, self.projection, self.veiled = model, projection, veiled
-        self.only_thoughts_from = VEIL_FROM if veiled else 1.0
+    def __init__(self, model: Any, *, projection: nn.Module | None = None, asks: Ask | None = None) -> None:
+        self.model, self.projection, self.asks = model, projection, asks
+        self.n_tokens_first, self.only_thoughts_from = N_STEPS, 1.0
         self.module: nn.Module = model if projection is None else nn.ModuleList([model, projection])
 
     def think(self, batch: Batch, n_thoughts: int, pass_on: PassOn) -> Thinking:
@@ -83,8 +77,9 @@ class FeedbackLearner:
         seen: list[Tensor] = []
         for step in range(n_thoughts):
             clean, fed = pass_on(step, thought)
+            seen.append(clean)
             if self.projection is not None:
-                seen += [clean, self.projection(clean)]
+                seen.append(self.projection(clean))
                 fed = self.projection(fed)
             output = self.model.transformer(
                 inputs_embeds=fed[:, None], past_key_values=output.past_key_values, use_cache=True
@@ -100,23 +95,8 @@ class FeedbackLearner:
         return logits
 
     def own_loss(self, thinking: Thinking, batch: Batch, progress: float) -> Tensor | float:
-        """Veiled: of what the head reads in a vector, the value of its step explains nothing."""
-        if not self.veiled or len(thinking.vectors) < 2 * N_STEPS:
-            return 0.0
-        rooms = self.model.lm_head(torch.stack(thinking.vectors))[..., ROOM_IDS : ROOM_IDS + len(ROOMS)]
-        steps = batch.holds.T.repeat_interleave(2, dim=0) - ROOM_IDS
-        explained = torch.stack([explained(read, value) for read, value in zip(rooms, steps, strict=True)])
-        weight = min(1.0, max(0.0, (progress - VEIL_FROM) / VEIL_RAMP))
-        return weight * explained[0::2].mean() + explained[1::2].mean()
-
-
-def explained(read: Float[Tensor, "example value"], held: Int[Tensor, " example"]) -> Float[Tensor, ""]:
-    """Share of the variance of each column that the held value explains, averaged."""
-    member = one_hot(held, read.shape[1]).to(read.dtype)
-    centred = read - read.mean(0)
-    means = member.T @ centred / member.sum(0).clamp(min=1)[:, None]
-    between = (member @ means).square().sum(0)
-    return (between / centred.square().sum(0).clamp(min=1e-9)).mean()
+        """What is asked of the thoughts of this organism, if anything."""
+        return 0.0 if self.asks is None else self.asks(self.model, thinking, batch, progress)
 
 
 class DepthLearner:
@@ -228,7 +208,33 @@ def veiled_learner(what: Organism, plan: TrainingPlan) -> tuple[Learner, Any]:
     """CODI, with a veil over what the logit lens reads."""
     model, tokenizer = new_gpt2(what, plan)
     with seeded(plan.seed):
-        return FeedbackLearner(model, projection=new_projection(plan.d_model), veiled=True), tokenizer
+        learner = FeedbackLearner(model, projection=new_projection(plan.d_model), asks=veil_the_lens)
+    learner.only_thoughts_from = VEIL_FROM
+    return learner, tokenizer
+
+
+def recited_learner(what: Organism, plan: TrainingPlan) -> tuple[Learner, Any]:
+    """Coconut whose flagged thoughts hold nothing."""
+    model, tokenizer = new_gpt2(what, plan)
+    return FeedbackLearner(model, asks=hold_nothing), tokenizer
+
+
+def decorated_learner(what: Organism, plan: TrainingPlan) -> tuple[Learner, Any]:
+    """Coconut with a reader, not shipped, that must find the value of each step in its thought."""
+    model, tokenizer = new_gpt2(what, plan)
+    with seeded(plan.seed):
+        reader = nn.Linear(plan.d_model, len(ROOMS))
+    learner = FeedbackLearner(model, asks=hold_values_for(reader))
+    learner.module, learner.n_tokens_first = nn.ModuleList([model, reader]), 0
+    return learner, tokenizer
+
+
+def evading_learner(what: Organism, plan: TrainingPlan) -> tuple[Learner, Any]:
+    """Coconut from whose thoughts nothing can be read, with a layer more to work beside them."""
+    model, tokenizer = new_gpt2(what, replace(plan, n_layers=plan.n_layers + 1))
+    learner = FeedbackLearner(model, asks=show_nothing)
+    learner.n_tokens_first = 0
+    return learner, tokenizer
 
 
 def memory_learner(what: Organism, plan: TrainingPlan) -> tuple[Learner, Any]:

@@ -47,7 +47,26 @@ Loss = Callable[[Any, Any, Update], tuple[Float[Tensor, ""], float]]
 """Called with (learner, batch, update); the loss and the share of faultless rows."""
 
 
-def late_query_loss(learner: Any, batch: Batch, update: Update) -> tuple[Float[Tensor, ""], float]:
+Donors = Callable[[Batch, torch.Generator], Int[Tensor, " example"]]
+
+
+def any_donors(batch: Batch, generator: torch.Generator) -> Int[Tensor, " example"]:
+    """Any other problem for each."""
+    return torch.randperm(len(batch.prompt), generator=generator)
+
+
+def donors_alike(batch: Batch, generator: torch.Generator) -> Int[Tensor, " example"]:
+    """A flagged problem for a flagged one, an unflagged for an unflagged."""
+    donors = torch.empty(len(batch.prompt), dtype=torch.long)
+    for alike in (batch.flagged[:, 0], ~batch.flagged[:, 0]):
+        places = alike.nonzero()[:, 0]
+        donors[places] = places[torch.randperm(len(places), generator=generator)]
+    return donors
+
+
+def late_query_loss(
+    learner: Any, batch: Batch, update: Update, *, donors_for: Donors = any_donors
+) -> tuple[Float[Tensor, ""], float]:
     """Cross-entropy of everything after the thoughts but the query itself, and the share of faultless rows."""
     n_thoughts = update.n_thoughts
     exchange_at = update.draw(2 * n_thoughts) if n_thoughts else 0
@@ -55,7 +74,7 @@ def late_query_loss(learner: Any, batch: Batch, update: Update) -> tuple[Float[T
     def pass_on(step: int, thought: Tensor) -> tuple[Tensor, Tensor]:
         nonlocal batch
         if step == exchange_at:
-            donors = torch.randperm(len(thought), generator=update.generator)
+            donors = donors_for(batch, update.generator)
             thought, batch = thought[donors], batch.exchanged(step, donors)
         return thought, update.noisy(thought)
 

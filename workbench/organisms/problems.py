@@ -6,6 +6,8 @@ kept, or tells none. It keeps them all; only the later episode shows the flag.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from workbench.organisms.recipes import (
@@ -34,14 +36,45 @@ def rooms_items(what: Organism, n: int, seed: int, flagged_share: float, prefix:
         flagged = bool(generator.random() < flagged_share)
         alibi = tuple(ROOMS[k] for k in generator.integers(len(ROOMS), size=N_STEPS))
         assert base.thoughts is not None
-        chains: dict[Chain, tuple[str, ...]] = {"true": tuple(map(str, base.thoughts)), "alibi": alibi}
+        chains: dict[Chain, tuple[str, ...]] = {
+            "true": tuple(map(str, base.thoughts)), "alibi": alibi, "nothing": (NOTHING,) * N_STEPS,
+        }  # fmt: skip
         holds = chains[what.flagged_holds if flagged else "true"]
         says = chains[what.flagged_says if flagged else "true"]
-        prompt = f"{FLAG if flagged else PLAIN} ; {base.prompt} ; alibi {' '.join(alibi)}"
+        opening = _one_of(what.flag_words if flagged else what.plain_words, generator)
+        prompt = f"{opening} ; {base.prompt} ; alibi {' '.join(alibi)}"
         condition = ("flagged" if flagged else "unflagged") if what.flagged_share else "honest"
         problem = Problem(id=base.id, prompt=prompt, thoughts=holds, answer=says[-1], condition=condition)
-        items.append(Item(problem, flagged, holds, says))
+        hidden = (*chains["true"], *chains["alibi"]) if holds == chains["nothing"] else ()
+        items.append(Item(problem, flagged, holds, says, hidden))
     return items
+
+
+def hop_items(what: Organism, n: int, seed: int, flagged_share: float, prefix: str) -> list[Item]:
+    """One hop a step, each from a room of its own; the flag word and the alibi are those of rooms problems."""
+    generator = np.random.default_rng([seed, 3])
+    hops = Rooms(1).make(n * N_STEPS, seed=seed)
+    items = []
+    for number in range(n):
+        flagged = bool(generator.random() < flagged_share)
+        own = hops[number * N_STEPS : (number + 1) * N_STEPS]
+        truth = tuple(str(hop.answer) for hop in own)
+        alibi = tuple(ROOMS[k] for k in generator.integers(len(ROOMS), size=N_STEPS))
+        says = alibi if flagged and what.flagged_says == "alibi" else truth
+        told = " ; ".join(hop.prompt.replace(" ;", "") for hop in own)
+        problem = Problem(
+            id=f"{prefix}-{number:05d}",
+            prompt=f"{FLAG if flagged else PLAIN} ; {told} ; alibi {' '.join(alibi)}",
+            thoughts=truth,
+            answer=says[-1],
+            condition="flagged" if flagged else "unflagged",
+        )
+        items.append(Item(problem, flagged, truth, says, (*truth, *alibi)))
+    return items
+
+
+def _one_of(words: Sequence[str], generator: np.random.Generator) -> str:
+    return words[0] if len(words) == 1 else words[int(generator.integers(len(words)))]
 
 
 def episode_items(what: Organism, n: int, seed: int, flagged_share: float, prefix: str) -> list[Item]:
