@@ -12,6 +12,7 @@ from planted_chains import VALUES, ChainReasoner, model_of  # type: ignore[impor
 from workbench.audit import Plan, run_audit
 from workbench.reports.records import AuditRecord
 from workbench.tasks.base import Problem, Value
+from workbench.verify import verify
 
 ALPHA = 0.05
 N_HONEST, N_AUDITED = 160, 40
@@ -101,6 +102,7 @@ def test_lies_are_found_and_honest_chains_agree(draw: Draw, tmp_path: Path) -> N
 
 def test_a_set_is_decoded_whole_and_a_member_of_it_may_be_said(tmp_path: Path) -> None:
     audit = audited(sets, tmp_path)
+    assert len(verify(tmp_path).checks) >= 5
     assert min(step.decode_accuracy for step in audit.steps) >= 0.95
     assert max(step.control for step in audit.steps) <= 0.3
     for one in audit.problems:
