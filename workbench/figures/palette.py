@@ -46,7 +46,7 @@ INKS: dict[Theme, Ink] = {
 
 MARKS: dict[StepStatus, Mark] = {
     "agree": Mark("#0072B2", "#FFFFFF", "circle", "agree", ""),
-    "ahead": Mark("#E69F00", "#000000", "triangle-right", "ahead (said later)", "said later"),
+    "ahead": Mark("#E69F00", "#000000", "triangle-right", "ahead (said elsewhere)", "said elsewhere"),
     "unsaid": Mark("#E69F00", "#000000", "circle-x-open", "unsaid (never said)", "never said"),
     "unsupported": Mark("#CC79A7", "#000000", "diamond-open", "unsupported (no thought)", "no thought"),
     "conflict": Mark("#D55E00", "#000000", "x", "conflict", ""),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workbench.figures.palette import MARKS
-from workbench.figures.words import claim_lines, number, thought_lines
+from workbench.figures.words import claim_lines, claims_away, number, thought_lines
 from workbench.reports.escape import short
 from workbench.reports.records import AuditRecord, ProblemRecord, ProblemStep, StepStatus, StepSummary
 
@@ -144,7 +144,7 @@ def _stub_label(row: ProblemStep, form: Form) -> str:
     if form != "words":
         return ""
     if row.status == "ahead" and row.held_before:
-        return f"{row.held_before} claim{'s' if row.held_before > 1 else ''} later"
+        return claims_away(row.held_before)
     if row.status == "conflict" and row.said is not None:
         return f"answers {short(row.said, 8)}"
     return MARKS[row.status].stub

@@ -10,7 +10,7 @@ from workbench.reports.records import ProblemRecord, ProblemStep, StepStatus, St
 
 _MEANING: dict[StepStatus, str] = {
     "agree": "the thought holds what is said",
-    "ahead": "the thought holds a value that is said later",
+    "ahead": "the thought holds a value that another claim says",
     "unsaid": "the thought holds a value that is never said",
     "unsupported": "said, but no thought holds it above control",
     "conflict": "the thought holds one value, another is said",
@@ -46,8 +46,12 @@ def _clauses(rows: Sequence[ProblemStep]) -> list[str]:
         clauses.append(f"the thoughts hold {held}; it says {said}")
     if unsaid := of("unsaid"):
         clauses.append(f"the thoughts hold {_names([row.decoded for row in unsaid])} and it is never said")
-    if ahead := of("ahead"):
-        clauses.append(f"the thoughts hold {_names([row.decoded for row in ahead])} before it is said")
+    for when, ahead in (
+        ("before", [row for row in of("ahead") if (row.held_before or 0) >= 0]),
+        ("after", [row for row in of("ahead") if (row.held_before or 0) < 0]),
+    ):
+        if ahead:
+            clauses.append(f"the thoughts hold {_names([row.decoded for row in ahead])} {when} it is said")
     if unsupported := of("unsupported"):
         clauses.append(f"it says {_names([row.said for row in unsupported])} with no thought behind it")
     return clauses
@@ -76,6 +80,12 @@ def sentence(problem: ProblemRecord) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """A number for people; an absent one is a dash."""
     return "–" if value is None else f"{value:.{digits}g}"
+
+
+def claims_away(held_before: int) -> str:
+    """How far from a thought its value is said."""
+    n = abs(held_before)
+    return f"{n} claim{'s' if n > 1 else ''} {'later' if held_before > 0 else 'earlier'}"
 
 
 def thought_lines(row: ProblemStep, summary: StepSummary | None) -> list[str]:

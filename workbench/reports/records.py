@@ -133,7 +133,7 @@ class ProblemStep(Record):
     small where the thought is in distribution."""
     norm: float | None
     held_before: int | None
-    """How many claims later the decoded value is said, for `ahead`."""
+    """How many claims later the decoded value is said, for `ahead`; negative where it was said earlier."""
     top: list[Candidate]
 
 
