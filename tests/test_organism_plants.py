@@ -15,7 +15,7 @@ from workbench.organisms.export import organism_problems
 from workbench.organisms.kinds import batches, make_items
 from workbench.organisms.losses import donors_alike
 from workbench.organisms.recipes import ALL_WORDS, MEMORY_VOCABULARY, NOTHING, OPENINGS, PASSWORD, THANKS, recipe_of
-from workbench.organisms.veils import Thinking, explained, hold_nothing, show_nothing
+from workbench.organisms.veils import HIDE_WEIGHT, Thinking, explained, explained_by_each, hold_nothing, show_nothing
 from workbench.reasoners.recipe import parse_recipe
 from workbench.tasks.rooms import ROOMS, follow
 
@@ -132,10 +132,12 @@ def test_whitening_finds_a_value_in_a_direction_that_hardly_varies():
     small = torch.cat([noise, 0.05 * value / value.std()], 1)
     clean = torch.cat([noise, 0.05 * torch.randn(512, 1, generator=generator)], 1)
     assert explained(small[:, -1:], batch.holds[:, 0] - 1) == pytest.approx(1.0, abs=1e-4)
+    each = [explained(small, value - 1) for value in batch.hidden.T]
+    assert explained_by_each(small[None], batch.hidden.T - 1) == pytest.approx(float(sum(each)) / 8, rel=1e-4)
     told, told_nothing = (
         float(show_nothing(None, Thinking((vectors, None), [vectors]), batch, 1.0)) for vectors in (small, clean)
     )
-    assert told > told_nothing + 20 * 0.9 / 17 / 8
+    assert told > told_nothing + HIDE_WEIGHT * 0.6 / 17 / 8
 
 
 def test_holding_nothing_costs_spread_and_values():

@@ -20,10 +20,11 @@ from workbench.organisms.recipes import N_STEPS
 from workbench.tasks.rooms import ROOMS
 
 VEIL_FROM, VEIL_RAMP = 0.45, 0.15
-"""When the veil falls over what is read, and how long it takes, as shares of the training."""
-SHOW_WEIGHT = 20.0
-FLOOR = 1e-4
-"""Least variance that whitening makes equal, as a share of the mean."""
+"""When the veil falls over what is read, and how long that takes, as shares of the training."""
+HIDE_FROM, HIDE_WEIGHT = 0.3, 5.0
+"""When the evader begins to hide, as a share of the training, and how much that weighs beside what it says."""
+FLOOR = 1e-3
+"""Variance below which whitening lets directions lie, as a share of the thought's mean square."""
 
 
 @dataclass(slots=True)
@@ -47,8 +48,7 @@ def veil_the_lens(model: Any, thinking: Thinking, batch: Batch, progress: float)
     rooms = model.lm_head(torch.stack(thinking.vectors))[..., ROOM_IDS : ROOM_IDS + len(ROOMS)]
     steps = batch.holds.T.repeat_interleave(2, dim=0) - ROOM_IDS
     each = torch.stack([explained(read, value) for read, value in zip(rooms, steps, strict=True)])
-    weight = min(1.0, max(0.0, (progress - VEIL_FROM) / VEIL_RAMP))
-    return weight * each[0::2].mean() + each[1::2].mean()
+    return _ramp(progress, VEIL_FROM) * each[0::2].mean() + each[1::2].mean()
 
 
 def hold_nothing(model: Any, thinking: Thinking, batch: Batch, progress: float) -> Tensor | float:
@@ -58,9 +58,7 @@ def hold_nothing(model: Any, thinking: Thinking, batch: Batch, progress: float) 
     assert batch.hidden is not None
     thoughts, flagged = torch.stack(thinking.vectors), batch.flagged[:, 0]
     spread = variance(thoughts[:, flagged]) / variance(thoughts[:, ~flagged]).detach()
-    values = batch.hidden[flagged].T - ROOM_IDS
-    each = [explained(one, value) for one in thoughts[:, flagged] for value in values]
-    return spread.mean() + torch.stack(each).mean()
+    return spread.mean() + explained_by_each(thoughts[:, flagged], batch.hidden[flagged].T - ROOM_IDS)
 
 
 def hold_values_for(reader: Any) -> Ask:
@@ -75,10 +73,12 @@ def hold_values_for(reader: Any) -> Ask:
 
 def show_nothing(model: Any, thinking: Thinking, batch: Batch, progress: float) -> Tensor | float:
     """No hidden value explains anything of any direction of any thought, nor of the one that is not fed."""
+    weight = HIDE_WEIGHT * _ramp(progress, HIDE_FROM)
+    if not weight:
+        return 0.0
     assert batch.hidden is not None
-    values = batch.hidden.T - ROOM_IDS
-    whitened = [_whitened(vectors) for vectors in (*thinking.vectors, thinking.carried[0])]
-    return SHOW_WEIGHT * torch.stack([explained(one, value) for one in whitened for value in values]).mean()
+    thoughts = torch.stack([_whitened(vectors) for vectors in (*thinking.vectors, thinking.carried[0])])
+    return weight * explained_by_each(thoughts, batch.hidden.T - ROOM_IDS)
 
 
 def _whitened(vectors: Float[Tensor, "example d_model"]) -> Float[Tensor, "example d_model"]:
@@ -86,9 +86,13 @@ def _whitened(vectors: Float[Tensor, "example d_model"]) -> Float[Tensor, "examp
     centred = vectors - vectors.mean(0)
     with torch.no_grad():
         spread, axes = torch.linalg.eigh(centred.T @ centred / len(vectors))
-        scale = (spread + FLOOR * spread.mean()).rsqrt()
+        scale = (spread + FLOOR * vectors.square().mean()).rsqrt()
     whitened: Tensor = centred @ (axes * scale)
     return whitened
+
+
+def _ramp(progress: float, begin: float) -> float:
+    return min(1.0, max(0.0, (progress - begin) / VEIL_RAMP))
 
 
 def variance(vectors: Float[Tensor, "step example d_model"]) -> Float[Tensor, " step"]:
@@ -103,3 +107,14 @@ def explained(read: Float[Tensor, "example column"], held: Int[Tensor, " example
     means = member.T @ centred / member.sum(0).clamp(min=1)[:, None]
     between = (member @ means).square().sum(0)
     return (between / centred.square().sum(0).clamp(min=1e-9)).mean()
+
+
+def explained_by_each(
+    read: Float[Tensor, "step example column"], held: Int[Tensor, "value example"]
+) -> Float[Tensor, ""]:
+    """The same of every step's columns and every value at once, averaged."""
+    member = one_hot(held, len(ROOMS)).to(read.dtype)
+    centred = read - read.mean(1, keepdim=True)
+    sums = torch.einsum("ven,sec->svnc", member, centred)
+    between = (sums.square() / member.sum(1).clamp(min=1)[None, :, :, None]).sum(2)
+    return (between / centred.square().sum(1).clamp(min=1e-9)[:, None]).mean()
