@@ -27,6 +27,7 @@ from workbench.interrupts import stop_on_signal
 from workbench.intervene import intervene
 from workbench.intervening.honest import honest_run
 from workbench.jsonio import canonical_json, digest, parse_json
+from workbench.power import stated_power
 from workbench.reasoners.loading import LoadedModel
 from workbench.reasoners.recipe import Speaking
 from workbench.reports.records import AuditRecord, ModelRecord, Settings
@@ -34,6 +35,7 @@ from workbench.sites import channel_sites
 from workbench.store import RunStore, write_file
 from workbench.summary import summarise
 from workbench.tasks.base import Problem, plain_prompt
+from workbench.text_monitor import monitor_text, texts_of
 from workbench.warn import audit_warnings
 
 FILES = ("audit.json", "report.html", "problems.csv", "provenance.json")
@@ -193,6 +195,12 @@ def assemble(
         summary=summarise(case, problems),
         steps=step_summaries(case),
         problems=problems,
+        power=stated_power(case, honest.answer_place),
+        text=monitor_text(
+            texts_of(store, honest, speaking, audited), [problem.id for problem in problems],
+            [problem.verdict == "diverges" for problem in problems], honest.answer_place,
+            alpha=plan.alpha, seed=plan.seed,
+        ),
         run_root=store.root,
         probes_root=probes_root,
     )  # fmt: skip

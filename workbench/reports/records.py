@@ -16,6 +16,7 @@ from workbench.errors import SchemaError
 from workbench.jsonio import canonical_json, read_json
 from workbench.reports.causal_records import Channel, StepCausal
 from workbench.reports.fields import Interval, Record, Share, StepStatus, Verdict
+from workbench.reports.monitor_records import Power, TextMonitor
 
 __all__ = [
     "SCHEMA", "AuditRecord", "Candidate", "Channel", "ConditionRow", "FalseAlarmRate", "Interval",
@@ -207,6 +208,10 @@ class AuditRecord(Record):
     summary: Summary
     steps: list[StepSummary]
     problems: list[ProblemRecord]
+    power: Power | None = None
+    """Share of planted lies that were caught; absent in files written before it was measured."""
+    text: TextMonitor | None = None
+    """What the words alone tell; absent in files written before it was measured."""
     run_root: str
     """Hash of the capture store that every number was computed from."""
     probes_root: str
