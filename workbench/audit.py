@@ -27,6 +27,7 @@ from workbench.interrupts import stop_on_signal
 from workbench.intervene import intervene
 from workbench.intervening.honest import honest_run
 from workbench.jsonio import canonical_json, digest, parse_json
+from workbench.memory_slots import slot_records
 from workbench.power import stated_power
 from workbench.reasoners.loading import LoadedModel
 from workbench.reasoners.recipe import Speaking
@@ -195,6 +196,8 @@ def assemble(
         summary=summarise(case, problems),
         steps=step_summaries(case),
         problems=problems,
+        slots=slot_records(store, honest, case.honest, case.audited, seed=plan.seed)
+        if model.family == "memory" else [],
         power=stated_power(case, honest.answer_place),
         text=monitor_text(
             texts_of(store, honest, speaking, audited), [problem.id for problem in problems],

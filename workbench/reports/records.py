@@ -16,6 +16,7 @@ from workbench.errors import SchemaError
 from workbench.jsonio import canonical_json, read_json
 from workbench.reports.causal_records import Channel, StepCausal
 from workbench.reports.fields import Interval, Record, Share, StepStatus, Verdict
+from workbench.reports.memory_records import SlotRecord
 from workbench.reports.monitor_records import Power, TextMonitor
 
 __all__ = [
@@ -208,6 +209,8 @@ class AuditRecord(Record):
     summary: Summary
     steps: list[StepSummary]
     problems: list[ProblemRecord]
+    slots: list[SlotRecord] = Field(default_factory=list)
+    """Of a memory: every vector that is kept of an episode."""
     power: Power | None = None
     """Share of planted lies that were caught; absent in files written before it was measured."""
     text: TextMonitor | None = None
