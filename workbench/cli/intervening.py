@@ -56,11 +56,12 @@ def intervene(
     if json:
         print_json({"out": str(out), **record.to_plain()})
     else:
-        _print(record, out)
+        print_record(record, out)
     return 0
 
 
-def _print(record: InterveneRecord, out: Path) -> None:
+def print_record(record: InterveneRecord, out: Path) -> None:
+    """Tables of what was tried; first of all that the thoughts are decorative, where they are."""
     from workbench.cli.terminal import stdout, table
     from workbench.reports.causal_words import DECORATIVE, channel_lines
 

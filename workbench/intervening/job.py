@@ -9,7 +9,7 @@ from workbench.audit import model_record
 from workbench.capture import capture
 from workbench.causal import Causal, causal_records, record_interval
 from workbench.errors import ConfigError, InsufficientData
-from workbench.evidence import CALIBRATION, labelled_steps, split_honest
+from workbench.evidence import CALIBRATION, MIN_HONEST, labelled_steps, split_honest
 from workbench.fit import StepFit, fit_steps
 from workbench.interrupts import stop_on_signal
 from workbench.intervene import intervene
@@ -45,6 +45,11 @@ def run_intervene(
         raise ConfigError(
             f"the folder holds {INTERVENE_NAME} but no run", path=out, field="out", hint="Choose another folder."
         )
+    if len(problems) < MIN_HONEST:
+        raise InsufficientData(
+            "too few honest problems to fit on half of them and to edit the others",
+            field="problems", expected=f"at least {MIN_HONEST}", found=f"n={len(problems)}",
+        )  # fmt: skip
     store = capture(
         model, problems, out / "run", sites=["thought"], roles=[CALIBRATION] * len(problems), seed=seed,
         progress=lambda done, planned: tell("capture", done, planned),
