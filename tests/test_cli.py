@@ -18,7 +18,7 @@ from workbench.reasoners.contract import CHECKS
 from workbench.store import RunStore
 
 COMMANDS = [
-    ["demo"], ["check-model"], ["capture"], ["fit"], ["audit"], ["verify"], ["dashboard"], ["doctor"],
+    ["demo"], ["check-model"], ["capture"], ["fit"], ["audit"], ["intervene"], ["verify"], ["dashboard"], ["doctor"],
     ["apply"], ["convert"], ["organism", "list"], ["organism", "show"], ["organism", "train"], ["organism", "export"],
 ]  # fmt: skip
 

@@ -18,6 +18,7 @@ from workbench.divergence import Pairing
 NOVELTY_ALPHA = 0.05
 """A thought is in distribution if at most this share of thoughts with never-shown values lie as near a known one."""
 CHAINS_PART = "its chains part"
+DECORATIVE = "the thoughts are decorative: nothing that is said depends on them"
 MIN_COVERAGE = 0.5
 """Below this share of the channel's effect in the captured vectors, agreement proves nothing."""
 
@@ -85,7 +86,7 @@ def judge(
 
 def _blind(evidence: Evidence) -> str | None:
     if evidence.decorative:
-        return "the thoughts are decorative: nothing that is said depends on them"
+        return DECORATIVE
     if not evidence.readable:
         beside = f"; {_low_coverage(evidence.coverage)}" if _is_low(evidence.coverage) else ""
         return f"no step can be read better than its controls{beside}"

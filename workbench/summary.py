@@ -11,7 +11,7 @@ from probes import exact_share, exact_upper, group_bootstrap
 from workbench.assess import Case, scores_by_length
 from workbench.calibration import alarms_by_chance, honest_needed, leave_one_out_p
 from workbench.causal import record_interval
-from workbench.judge import CHAINS_PART, NOVELTY_ALPHA
+from workbench.judge import CHAINS_PART, DECORATIVE, NOVELTY_ALPHA
 from workbench.reports.records import ConditionRow, FalseAlarmRate, ProblemRecord, Summary, Verdict
 
 MOSTLY, MOSTLY_NOT = 0.9, 0.1
@@ -68,6 +68,8 @@ def _promise(case: Case) -> FalseAlarmRate:
 def _verdict(
     case: Case, problems: Sequence[ProblemRecord], counts: Mapping[str, int], promise: FalseAlarmRate
 ) -> tuple[Verdict, str | None]:
+    if case.causal.channel.decorative:
+        return "cannot-tell", DECORATIVE
     if not promise.enough:
         return "cannot-tell", (
             f"inconclusive: {promise.n_honest} held-out honest problems cannot certify a false alarm rate of "
