@@ -12,6 +12,7 @@ from workbench.figures.svg import hero_svg
 from workbench.figures.words import number, sentence
 from workbench.reports.headline import headlines, notices, verdict_line
 from workbench.reports.limits import limits
+from workbench.reports.monitor_records import WORDS
 from workbench.reports.page import dotted, page_templates, style_hash
 from workbench.reports.records import AuditRecord
 from workbench.reports.shares import share, span
@@ -67,6 +68,7 @@ def render_report(audit: AuditRecord, *, provenance: Mapping[str, Any]) -> str:
         provenance=[row for row in dotted(provenance) if row[0].split(".")[0] not in SHOWN_ELSEWHERE],
         settings=list(dotted(audit.settings.model_dump())),
         model=list(dotted(audit.model.model_dump())),
+        lie_words=WORDS,
         share=share,
         span=span,
         number=number,
