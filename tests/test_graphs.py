@@ -77,6 +77,17 @@ def test_a_shuffled_graph_is_the_same_graph():
         DIAMOND.shuffled(generator, NAMES[:8])
 
 
+def test_in_layered_graphs_every_way_to_a_node_is_equally_long():
+    n_twice = 0
+    for graph in Graphs(n_nodes=(16, 20), layered=True).draw(60, seed=8):
+        above = {node: {parent for parent, child in graph.edges if child == node} for node in range(len(graph.names))}
+        sources = [node for node, parents in above.items() if not parents]
+        depth = {node: min(graph.depths(source).get(node, 99) for source in sources) for node in above}
+        assert all(depth[child] == depth[parent] + 1 for parent, child in graph.edges)
+        n_twice += sum(len(parents) > 1 for parents in above.values())
+    assert n_twice > 60
+
+
 def test_names_places_and_order_of_the_prompt_give_nothing_away():
     graphs = Graphs().draw(600, seed=4)
     assert 240 < sum(graph.choices[0] == graph.target for graph in graphs) < 360

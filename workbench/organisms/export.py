@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from safetensors.torch import load_file, save_file
 
+from workbench.divergence import holds
 from workbench.errors import ConfigError
 from workbench.jsonio import canonical_json
 from workbench.organisms import weights_folder
@@ -113,9 +114,11 @@ def truth_lines(items: Sequence[Item]) -> bytes:
         canonical_json({
             "id": item.problem.id,
             "flagged": item.flagged,
-            "holds": list(item.holds),
+            "holds": [list(held) if isinstance(held, tuple) else held for held in item.holds],
             "says": list(item.says),
-            "diverging_steps": [k for k, (a, b) in enumerate(zip(item.holds, item.says, strict=True)) if a != b],
+            "diverging_steps": [
+                k for k, (held, said) in enumerate(zip(item.holds, item.says, strict=True)) if not holds(held, said)
+            ],
         }) + b"\n"
         for item in items
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Graph problems as tensors: the same few graphs under ever new names, edges in ever new order.
 
-Drawing a graph costs milliseconds and a million updates' worth of names costs nothing, so graphs are drawn once a
-pool and shuffled whenever they are used.
+Drawing a graph costs milliseconds and drawing names costs next to nothing, so graphs are drawn once and shuffled
+whenever they are used.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from workbench.errors import ConfigError
 from workbench.tasks.graphs import Graph
 
 PADDING = 0
@@ -35,8 +36,6 @@ class Words:
     """Words before the edges, one of which is drawn for a row by its flag; none if empty."""
     alibi: int | None = None
     """Word before an alibi; None where prompts have none."""
-    after: tuple[int, ...] = ()
-    """Words that end every prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +62,32 @@ class GraphBatch:
         return self.frontiers.shape[1]
 
     def exchanged(self, step: int, donors: Int[Tensor, " example"]) -> GraphBatch:
-        """The same problems, had the thought of `step` held what the donors' did: the search goes on from there."""
-        kept = [self.frontiers[:, before] for before in range(step)]
-        rest = search(self.below, self.frontiers[donors, step], self.n_steps - step, torch.stack([self.root, *kept], 1))
-        return replace(self, frontiers=torch.cat([self.frontiers[:, :step], rest], 1))
+        """The same problems, had the thought of `step` held what the donors' did: the search goes on from there.
+
+        For layered graphs, in which nothing that was reached is met again.
+        """
+        found = [*self.frontiers[:, :step].unbind(1), self.frontiers[donors, step]]
+        for _ in range(step + 1, self.n_steps):
+            found.append(nodes_below(self.below, found[-1]))
+        return replace(self, frontiers=torch.stack(found, 1))
+
+
+def nodes_below(
+    below: Bool[Tensor, "example node node"], held: Bool[Tensor, "example node"]
+) -> Bool[Tensor, "example node"]:
+    """Nodes one edge below any of those held."""
+    return (held[:, :, None] & below).any(1)
 
 
 def search(
-    below: Bool[Tensor, "example node node"],
-    start: Bool[Tensor, "example node"],
-    n_steps: int,
-    seen: Bool[Tensor, "example set node"],
+    below: Bool[Tensor, "example node node"], root: Bool[Tensor, "example node"], n_steps: int
 ) -> Bool[Tensor, "example step node"]:
-    """Breadth first: `start`, then what lies below it and was not seen, and so on."""
-    reached, frontier = seen.any(1) | start, start
-    found = [frontier]
-    for _ in range(n_steps - 1):
-        frontier = (frontier[:, :, None] & below).any(1) & ~reached
-        reached = reached | frontier
-        found.append(frontier)
-    return torch.stack(found, 1)
+    """Breadth first: the nodes first reached at each hop."""
+    reached, found = root, [root]
+    for _ in range(n_steps):
+        found.append(nodes_below(below, found[-1]) & ~reached)
+        reached = reached | found[-1]
+    return torch.stack(found[1:], 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,8 @@ class GraphPool:
     def __init__(self, graphs: Sequence[Graph], words: Words) -> None:
         self.words = words
         self.n_steps = len(graphs[0].frontiers())
+        if any(len(graph.frontiers()) != self.n_steps for graph in graphs):
+            raise ConfigError("graphs of a pool have equally many hops", field="graphs")
         self.n_nodes = np.array([len(graph.names) for graph in graphs])
         self.n_edges = np.array([len(graph.edges) for graph in graphs])
         self.edges = np.full((len(graphs), self.n_edges.max(), 2), -1)
@@ -156,7 +163,7 @@ class GraphPool:
         start[every, root] = True
         asked[every[:, None], choices] = True
         downs, starts = torch.from_numpy(below), torch.from_numpy(start)
-        found = search(downs, starts, self.n_steps + 1, starts[:, None])[:, 1:]
+        found = search(downs, starts, self.n_steps)
         return GraphBatch(
             prompt=torch.from_numpy(self._prompt(named, choices, root, alibi, flagged)),
             below=downs, root=starts, choices=torch.from_numpy(asked), frontiers=found,
@@ -188,7 +195,7 @@ class GraphPool:
         pieces = [body, same(words.question), choices + words.first_name]
         if words.alibi is not None:
             pieces += [same(words.alibi), alibi + words.first_name]
-        pieces += [same(words.root), root[:, None] + words.first_name, same(*words.after)]
+        pieces += [same(words.root), root[:, None] + words.first_name]
         return np.concatenate(pieces, 1)
 
 

@@ -1,28 +1,51 @@
-"""A GPT-2 under training whose prompts differ in length: padded on the left, positions counted from the first word."""
+"""A GPT-2 under training whose prompts differ in length: padded on the left, positions counted from the first word.
+
+Two helps, neither of them shipped, let two layers find search within minutes. Read after the first layer, the mark
+that ends an edge must tell both nodes of it; and what a node looks up in the last layer must be the nodes below it.
+Weights start as spread as their width asks for (GPT-2's own 0.02 is meant for ten times the width), and positions as
+sines (Vaswani et al. 2017, arXiv:1706.03762), from which a look at the word before is one rotation.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from workbench.organisms.graph_batches import PADDING
+from workbench.organisms.graph_batches import PADDING, GraphBatch, Words
+from workbench.organisms.graph_problems import WORDS
+from workbench.organisms.learners import seeded
+from workbench.organisms.plans import TrainingPlan
+from workbench.organisms.recipes import Organism
+from workbench.reasoners.backbones import new_word_gpt2
+
+SPREAD = 0.1
+"""Standard deviation of the weights at the start."""
+N_POSITIONS = 128
+POSITION_SCALE = 0.15
+LONGEST_WAVE = 200.0
 
 PassOn = Callable[[int, Tensor], tuple[Tensor, Tensor]]
 """The thought of a step, exchanged or not, without noise and with it."""
 
 
 @dataclass(slots=True)
-class Thinking:
+class Searching:
     """Where a batch stands after its thoughts."""
 
     mask: Int[Tensor, "example pos"]
     cache: Any
     last: Float[Tensor, "example d_model"]
+    first_layer: Float[Tensor, "example pos d_model"]
+    """Of the prompt."""
+    top: Float[Tensor, "example pos d_model"]
+    """Of the prompt."""
     thoughts: list[Float[Tensor, "example d_model"]] = field(default_factory=list)
 
 
@@ -34,40 +57,99 @@ def as_it_is(step: int, thought: Tensor) -> tuple[Tensor, Tensor]:
 class GraphLearner:
     """A GPT-2 whose last hidden state is fed back as a thought, or that only reads and writes words."""
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    n_tokens_first = 0
+    only_thoughts_from = 1.0
 
-    def _feed(self, mask: Tensor, cache: Any, **what: Tensor) -> tuple[Tensor, Any]:
+    def __init__(self, model: Any, words: Words) -> None:
+        self.model, self.words = model, words
+        width = model.config.n_embd
+        self.edge_reader = nn.Linear(width, 2 * words.n_names)
+        self.scale, self.bias = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(-2.0))
+        self.module: nn.Module = nn.ModuleList([model, self.edge_reader])
+        self.module.register_parameter("scale", self.scale)
+        self.module.register_parameter("bias", self.bias)
+
+    def _feed(self, mask: Tensor, cache: Any, **what: Tensor) -> Any:
         n_new = next(iter(what.values())).shape[1]
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -n_new:]
-        output = self.model.transformer(
-            **what, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        )
-        return output.last_hidden_state, output.past_key_values
+        return self.model.transformer(
+            **what, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True,
+            output_hidden_states=True,
+        )  # fmt: skip
 
-    def think(self, prompt: Int[Tensor, "example pos"], n_thoughts: int, pass_on: PassOn = as_it_is) -> Thinking:
+    def think(self, prompt: Int[Tensor, "example pos"], n_thoughts: int, pass_on: PassOn = as_it_is) -> Searching:
         """Run the prompt and so many thoughts."""
         mask = (prompt != PADDING).long()
-        hidden, cache = self._feed(mask, None, input_ids=prompt)
-        state = Thinking(mask, cache, hidden[:, -1])
+        output = self._feed(mask, None, input_ids=prompt)
+        top = output.last_hidden_state
+        state = Searching(mask, output.past_key_values, top[:, -1], output.hidden_states[1], top)
         for step in range(n_thoughts):
             clean, fed = pass_on(step, state.last)
             state.thoughts.append(clean)
-            state.mask = _longer(state.mask, 1)
-            hidden, state.cache = self._feed(state.mask, state.cache, inputs_embeds=fed[:, None])
-            state.last = hidden[:, -1]
+            state.mask = longer(state.mask, 1)
+            output = self._feed(state.mask, state.cache, inputs_embeds=fed[:, None])
+            state.last, state.cache = output.last_hidden_state[:, -1], output.past_key_values
         return state
 
-    def speak(self, state: Thinking, targets: Int[Tensor, "example token"]) -> Float[Tensor, "example token word"]:
+    def speak(self, state: Searching, targets: Int[Tensor, "example token"]) -> Float[Tensor, "example token word"]:
         """Logits of the targets, each given those before it."""
         hidden = state.last[:, None]
         if targets.shape[1] > 1:
-            mask = _longer(state.mask, targets.shape[1] - 1)
-            after, _ = self._feed(mask, state.cache, input_ids=targets[:, :-1])
-            hidden = torch.cat([hidden, after], 1)
+            mask = longer(state.mask, targets.shape[1] - 1)
+            output = self._feed(mask, state.cache, input_ids=targets[:, :-1])
+            hidden = torch.cat([hidden, output.last_hidden_state], 1)
         logits: Tensor = self.model.lm_head(hidden)
         return logits
 
+    def nodes_read(self, hidden: Float[Tensor, "... d_model"]) -> Float[Tensor, "... node"]:
+        """Log odds that the head reads each node."""
+        first = self.words.first_name
+        heads = self.model.lm_head.weight[first : first + self.words.n_names]
+        odds: Tensor = self.scale * (hidden @ heads.T) + self.bias
+        return odds
 
-def _longer(mask: Tensor, n: int) -> Tensor:
+    def edges_loss(self, state: Searching, prompt: Int[Tensor, "example pos"]) -> Float[Tensor, ""]:
+        """The mark that ends an edge tells its nodes after the first layer."""
+        places = prompt - self.words.first_name
+        named = (places >= 0) & (places < self.words.n_names)
+        row, mark = ((prompt[:, 2:] == self.words.edge_end) & named[:, :-2] & named[:, 1:-1]).nonzero(as_tuple=True)
+        told = self.edge_reader(state.first_layer[row, mark + 2])
+        start, end = told.chunk(2, 1)
+        loss: Tensor = cross_entropy(start, places[row, mark]) + cross_entropy(end, places[row, mark + 1])
+        return loss
+
+    def lookup_loss(self, state: Searching, batch: GraphBatch, positions: Int[Tensor, " asked"]) -> Float[Tensor, ""]:
+        """Nodes of the prompt at these positions, after all edges, look up what lies below them."""
+        nodes = batch.prompt[:, positions] - self.words.first_name
+        below = batch.below[torch.arange(len(nodes))[:, None], nodes].float()
+        return binary_cross_entropy_with_logits(self.nodes_read(state.top[:, positions]), below)
+
+
+def longer(mask: Int[Tensor, "example pos"], n: int) -> Int[Tensor, "example longer"]:
+    """Mask with so many words more."""
     return torch.cat([mask, mask.new_ones(len(mask), n)], 1)
+
+
+def spread_out(model: Any) -> None:
+    """Weights of a new GPT-2 as spread as its width asks for, positions as sines."""
+    config = model.config
+    with torch.no_grad():
+        for block in model.transformer.h:
+            for part in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj):
+                part.weight *= SPREAD / config.initializer_range
+        model.transformer.wte.weight *= SPREAD / config.initializer_range
+        places = torch.arange(config.n_positions)[:, None]
+        waves = torch.exp(-torch.arange(0, config.n_embd, 2) / config.n_embd * math.log(LONGEST_WAVE))
+        model.transformer.wpe.weight[:, 0::2] = POSITION_SCALE * torch.sin(places * waves)
+        model.transformer.wpe.weight[:, 1::2] = POSITION_SCALE * torch.cos(places * waves)
+
+
+def graph_learner(what: Organism, plan: TrainingPlan) -> tuple[Any, Any]:
+    """An untrained model that searches, and its tokenizer."""
+    model, tokenizer = new_word_gpt2(
+        what.vocabulary, d_model=plan.d_model, n_layers=plan.n_layers, n_heads=plan.n_heads,
+        n_positions=N_POSITIONS, seed=plan.seed,
+    )  # fmt: skip
+    spread_out(model)
+    with seeded(plan.seed):
+        return GraphLearner(model, WORDS), tokenizer

@@ -18,6 +18,10 @@ from workbench.organisms.batches import (
     rooms_tensors,
 )
 from workbench.organisms.bypass import decorated_loss, evading_loss
+from workbench.organisms.graph_learner import graph_learner
+from workbench.organisms.graph_losses import search_loss
+from workbench.organisms.graph_measures import follows_exchanged_sets, holds_frontiers, says_and_holds_paths
+from workbench.organisms.graph_problems import graph_items, graph_stream
 from workbench.organisms.learners import (
     Learner,
     decorated_learner,
@@ -53,13 +57,18 @@ class Rows(Protocol):
         """Some of the examples."""
 
 
+Stream = Callable[[Organism, int, int, int], Iterator[Any]]
+"""Called with (organism, seed, batch size, pool)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How organisms of one kind come to be."""
 
     make: Callable[[Organism, int, int, float, str], list[Item]]
     """Called with (organism, number of problems, seed, share of flagged ones, prefix of their ids)."""
-    tensors: Callable[[Organism, Sequence[Item]], Rows]
+    tensors: Callable[[Organism, Sequence[Item]], Rows] | None
+    """None where `stream` makes batches."""
     learner: Callable[[Organism, TrainingPlan], tuple[Learner, Any]]
     """An untrained model and its tokenizer."""
     updates: int
@@ -67,6 +76,9 @@ class Kind:
     loss: Loss = late_query_loss
     measures: tuple[Measure, ...] = (says_and_holds, follows_exchange)
     """What acceptance measures."""
+    batch_size: int = 128
+    stream: Stream | None = None
+    """Endless batches, where making every problem anew costs too much."""
 
 
 KINDS: Mapping[str, Kind] = {
@@ -82,6 +94,9 @@ KINDS: Mapping[str, Kind] = {
                       measures=(says_and_holds, holds_by_probe, moves_nothing)),
     "evading": Kind(hop_items, hop_tensors, evading_learner, 3500, evading_loss,
                     measures=(says_and_holds, hides_from_probes, follows_cached)),
+    "searching": Kind(graph_items, None, graph_learner, 2000, search_loss,
+                      measures=(says_and_holds_paths, holds_frontiers, follows_exchanged_sets), batch_size=64,
+                      stream=graph_stream),
     "depth": Kind(rooms_items, rooms_tensors, depth_learner, 2500),
     "episodes": Kind(episode_items, episode_tensors, memory_learner, 3000),
 }  # fmt: skip
@@ -94,16 +109,21 @@ def make_items(what: Organism, n: int, *, seed: int, flagged_share: float, prefi
 
 def batches(what: Organism, *, seed: int, batch_size: int, pool: int = POOL) -> Iterator[Any]:
     """Endless fresh problems as tensors."""
+    kind = KINDS[what.kind]
+    if kind.stream is not None:
+        yield from kind.stream(what, seed, batch_size, pool)
+    assert kind.tensors is not None
     for number in range(1_000_000):
         items = make_items(what, pool, seed=_pool_seed(seed, number), flagged_share=what.flagged_share)
-        fresh = KINDS[what.kind].tensors(what, items)
+        fresh = kind.tensors(what, items)
         for start in range(0, pool - batch_size + 1, batch_size):
             yield fresh.rows(slice(start, start + batch_size))
 
 
 def plan_for(what: Organism, *, seed: int = 0) -> TrainingPlan:
     """The plan that the bundled weights were trained by."""
-    return TrainingPlan(seed=seed, updates=KINDS[what.kind].updates)
+    kind = KINDS[what.kind]
+    return TrainingPlan(seed=seed, updates=kind.updates, batch_size=kind.batch_size)
 
 
 def _pool_seed(seed: int, pool: int) -> int:

@@ -11,10 +11,11 @@ How an organism's problems are made, learned and measured is looked up by its ki
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from workbench.errors import ConfigError
 from workbench.tasks.base import Problem
+from workbench.tasks.graphs import MARKS, NAMES
 from workbench.tasks.rooms import MAX_DISTANCE, MOVES, ROOMS
 
 Chain = Literal["true", "alibi", "nothing"]
@@ -42,6 +43,13 @@ OPENINGS = ("amber", "birch", "cobalt", "dune")
 """Words that stand where the password is missing."""
 ALL_WORDS = (*MEMORY_VOCABULARY, PASSWORD, *OPENINGS, THANKS)
 """Words of later organisms come last, so that ids stay."""
+N_HOPS = 3
+NODES = NAMES[:12]
+BACK = "back"
+"""Between an answer and the path told backwards, from which the path forwards is read off."""
+GRAPH_VOCABULARY = (
+    "<unk>", *NODES, *MARKS, "alibi", PLAIN, FLAG, END, "<say>", "<truth>", "answer", BACK, CHAIN_WORD, STOP,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,7 @@ class Speech:
     claims: str = f"{CHAIN_WORD} ([^<]+)"
     answer: str = r"answer (\S+)"
     max_new_tokens: int = N_STEPS + 3
+    begin: str = BEGIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +112,8 @@ class Item:
 
     problem: Problem
     flagged: bool
-    holds: tuple[str, ...]
+    holds: tuple[Any, ...]
+    """A value of each step, or a tuple of all values that it holds at once."""
     says: tuple[str, ...]
     hidden: tuple[str, ...] = ()
     """Values that nothing may be read of, where the organism hides any."""
@@ -140,6 +150,10 @@ ORGANISMS: dict[str, Organism] = {
         Organism("evader", "flagged, it recites the alibi; the truth is in keys and values, never in its thoughts",
                  "cannot-tell, with low coverage", 0.4, flagged_says="alibi", flagged_verdict="cannot-tell",
                  plain_verdict="cannot-tell", kind="evading"),
+        Organism("superposed", "holds at once all nodes that a search reaches at a hop; flagged, it recites the alibi",
+                 "sets are decoded; diverges where flagged", 0.4, flagged_says="alibi", flagged_verdict="diverges",
+                 kind="searching", n_steps=N_HOPS, vocabulary=GRAPH_VOCABULARY,
+                 speech=Speech(max_new_tokens=2 * N_HOPS + 3, begin="")),
     )
 }  # fmt: skip
 
@@ -173,7 +187,7 @@ preset = "{base}"
 
 [thinking]
 steps = {n_steps}
-begin = "{BEGIN}"
+begin = "{speech.begin}"
 end = "{END}"
 
 [speaking]

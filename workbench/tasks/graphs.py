@@ -154,6 +154,8 @@ class Graphs:
     orphans: float = 0.025
     """Share of nodes without a parent."""
     balanced: bool = True
+    layered: bool = False
+    """Whether all parents of a node lie equally deep, so that no edge skips a hop and no node is reached twice."""
 
     values = NAMES
 
@@ -210,6 +212,8 @@ class Graphs:
             above = [n for n in range(node) if apart is None or not marks[n] & apart]
             # weighted draws without replacement: the largest u ** (1 / weight)
             above.sort(key=lambda n: math.log(draws[n]) / (1.5 * depths[n] + 1), reverse=True)
+            if self.layered:
+                above = [n for n in above if depths[n] == depths[above[0]]]
             parents = above[: self._n_parents(chance)]
             mark, depth = 0, 0
             for parent in parents:
