@@ -1,0 +1,1 @@
+"""Parts of the bandwidth verb: known values, codes as edits, the sweep."""
