@@ -116,3 +116,9 @@ def test_thoughts_that_honest_problems_do_not_state_may_stay_unsaid() -> None:
 def test_nothing_said_cannot_agree() -> None:
     unsaid = [Pairing(0, None, None, "unsaid", 2.0), Pairing(1, None, None, "unsaid", 2.0)]
     assert judge(GOOD, unsaid, 0.5, NEAR).verdict == "cannot-tell"
+
+
+def test_agreement_where_honest_problems_do_not_agree_either_proves_nothing() -> None:
+    found = judge(replace(GOOD, said=set()), AGREES, 1.0, NEAR)
+    assert found.verdict == "cannot-tell"
+    assert "0 of 0 trusted thoughts" in str(found.reason)

@@ -137,8 +137,8 @@ def _doubt_that_it_parts(evidence: Evidence, pairings: Sequence[Pairing], novelt
 def _within(evidence: Evidence, pairings: Sequence[Pairing], novelty: Mapping[int, float]) -> Judgement:
     if _is_low(evidence.coverage):
         return Judgement("cannot-tell", _low_coverage(evidence.coverage))
-    agreeing = [p for p in pairings if p.status in ("agree", "ahead") and p.step in evidence.trusted]
     stated = evidence.trusted & frozenset(evidence.said)
+    agreeing = [p for p in pairings if p.status in ("agree", "ahead") and p.step in stated]
     if not agreeing or 2 * len(agreeing) < len(stated):
         return Judgement(
             "cannot-tell", f"only {len(agreeing)} of {len(stated)} trusted thoughts that honest problems state agree"
