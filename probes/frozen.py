@@ -69,7 +69,9 @@ class FrozenProbe:
     Of a `binary-logistic` probe the classes are members that a set may have, and scores are log odds.
     """
 
-    KINDS: ClassVar[tuple[str, ...]] = ("multinomial-logistic", "lda", "ridge", "mean-difference", "binary-logistic")
+    KINDS: ClassVar[tuple[str, ...]] = (
+        "multinomial-logistic", "lda", "ridge", "mean-difference", "binary-logistic", "lens",
+    )  # fmt: skip
 
     kind: str
     classes: tuple[str, ...]

@@ -70,10 +70,17 @@ def examples_of(store: RunStore, role: str) -> list[int]:
     return [i for i, record in enumerate(store.problems) if record["role"] == role]
 
 
-def split_honest(store: RunStore, speaking: Speaking, *, alpha: float, seed: int) -> Honest:
+def split_honest(store: RunStore, speaking: Speaking, *, alpha: float, seed: int, only_words: bool = False) -> Honest:
     """Split the calibration problems by group; problems with the same prompt count as one group.
 
     Half is held out, and more where certifying `alpha` needs more and a third still remains to learn from.
+
+    Args:
+        store: with the calibration problems and what was said.
+        speaking: how claims are read from what was said.
+        alpha: false alarm rate to certify.
+        seed: of the split.
+        only_words: take what is said for what is known, even where `thoughts` are given.
 
     Raises:
         InsufficientData: fewer honest problems than anything can be learned from.
@@ -89,10 +96,10 @@ def split_honest(store: RunStore, speaking: Speaking, *, alpha: float, seed: int
     said = [parse_said(store.problems[i]["said"], speaking) for i in examples]
     n_steps = [int(store.problems[i]["n_steps"]) for i in examples]
     known = [
-        known_values(p) if "thoughts" in p else dict(enumerate(s.claims[:n]))
+        known_values(p) if "thoughts" in p and not only_words else dict(enumerate(s.claims[:n]))
         for p, s, n in zip(problems, said, n_steps, strict=True)
     ]
-    given = {"thoughts" in p for p in problems}
+    given = {"thoughts" in p and not only_words for p in problems}
     return Honest(
         examples=tuple(examples),
         groups=tuple(groups),
