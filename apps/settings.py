@@ -30,6 +30,7 @@ _OPTIONS = {
     "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
     "client.showErrorLinks": "false",
+    "logger.hideWelcomeMessage": "true",
 }
 
 
