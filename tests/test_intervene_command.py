@@ -61,14 +61,14 @@ def test_what_the_probe_reads_in_the_liar_is_what_is_said(used):
 
 def test_every_edit_has_its_shares_or_the_reason_why_not(used):
     channel = read_intervene(used).channel
-    assert len(channel.edits) == 18
+    assert len(channel.edits) == 21
     tried = [one for one in channel.edits if one.absent is None]
-    assert len(tried) == 16
+    assert len(tried) == 19
     for one in tried:
         for score in (one.said, one.answers, one.claims):
             assert score.interval.low <= score.share <= score.interval.high
             assert score.n in (channel.n, 4 * channel.n)
-        assert (one.follows is not None) == (one.edit == "exchange")
+        assert (one.follows is not None) == (one.edit in ("exchange", "placebo"))
     assert channel.filler == "the embedding of the begin marker <bot>"
 
 
@@ -120,7 +120,7 @@ def test_problems_that_tell_no_values_are_edited_all_the_same(capsys, tmp_path, 
     assert (out / "intervene.json").read_bytes() == before
     shown, err = capsys.readouterr()
     assert "No subspace was exchanged" in shown
-    assert "intervene: 50/50" in err
+    assert "intervene: 52/52" in err
 
 
 def test_too_few_problems_are_one_clear_error(capsys, tmp_path, model_folders, idle):

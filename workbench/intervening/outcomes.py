@@ -20,7 +20,7 @@ MIN_FOLLOWED = 0.1
 FALLS_P = 0.01
 """A dose whose effect is smaller than the one before at this level ends a rise."""
 
-EditName = Literal["zero", "mean", "noise", "shuffle", "exchange", "pause"]
+EditName = Literal["zero", "mean", "noise", "shuffle", "exchange", "placebo", "pause"]
 Target = Literal["thoughts", "keys-values", "both"]
 
 
@@ -111,8 +111,6 @@ class ChannelEffects:
     """What happens when the thoughts of all steps, or everything cached at their positions too, are edited."""
 
     edits: Sequence[Edited]
-    placebo: Effect
-    """All thoughts moved as far as by the exchange, in random directions."""
 
     def effect(self, edit: EditName, target: Target) -> Effect | None:
         """What this edit did; None where there is none."""
@@ -133,6 +131,11 @@ class ChannelEffects:
     def channel(self) -> Effect:
         """Thoughts and the keys and values at their positions exchanged; the thoughts, where these are all there is."""
         return self.effect("exchange", "both") or self.thoughts
+
+    @property
+    def placebo(self) -> Effect:
+        """All thoughts moved as far as by the exchange, in random directions."""
+        return self._on_thoughts("placebo")
 
     @property
     def zero(self) -> Effect:

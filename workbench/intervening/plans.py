@@ -109,12 +109,11 @@ class WholePlan:
 
     trials: Mapping[tuple[EditName, Target], Trial | str]
     """An edit, or why there is none."""
-    placebo: Trial
 
     @property
     def n_runs(self) -> int:
         """Runs that it takes."""
-        return 1 + sum(isinstance(trial, Trial) for trial in self.trials.values())
+        return sum(isinstance(trial, Trial) for trial in self.trials.values())
 
 
 def plan_whole(bench: Bench, filler: Filler | str) -> WholePlan:
@@ -128,6 +127,7 @@ def plan_whole(bench: Bench, filler: Filler | str) -> WholePlan:
         "noise": lambda site: edits.noise(_directions(bench, site)),
         "shuffle": lambda site: edits.replace(bench.donated(site, others)),
         "exchange": lambda site: edits.replace(bench.donated(site, donors)),
+        "placebo": lambda site: edits.move_as_far(bench.donated(site, donors), _placebo_directions(bench, site)),
     }
     sites: dict[Target, list[str]] = {
         "thoughts": ["thought"],
@@ -143,9 +143,8 @@ def plan_whole(bench: Bench, filler: Filler | str) -> WholePlan:
                 trials[name, target] = _pause(bench, filler, target)
             else:
                 change = partial(_on, chosen, made[name])
-                trials[name, target] = Trial(change, follows if name == "exchange" else None)
-    moved = edits.move_as_far(bench.donated("thought", donors), bench.directions)
-    return WholePlan(trials, Trial(lambda: {"thought": moved}, follows))
+                trials[name, target] = Trial(change, follows if name in ("exchange", "placebo") else None)
+    return WholePlan(trials)
 
 
 def _on(sites: Sequence[str], make: Callable[[str], Edit]) -> dict[str, Edit]:
@@ -167,8 +166,15 @@ def _each(vectors: ByVisit, change: Callable[[Tensor], Tensor]) -> ByVisit:
 
 def _directions(bench: Bench, site: str) -> ByVisit:
     """Directions of their own for every site, step and visit."""
-    drawn = {}
-    for (step, visit), kept in bench.vectors(site).items():
-        key = np.random.SeedSequence((bench.seed, crc32(site.encode()), step, visit))
-        drawn[step, visit] = edits.unit_directions(kept, int(key.generate_state(1)[0]))
-    return drawn
+    return {key: edits.unit_directions(kept, _seed(bench, site, *key)) for key, kept in bench.vectors(site).items()}
+
+
+def _placebo_directions(bench: Bench, site: str) -> Tensor:
+    """One direction a problem, the same at all steps; of thoughts those that each step's placebo takes."""
+    if site == "thought":
+        return bench.directions
+    return edits.unit_directions(next(iter(bench.vectors(site).values())), _seed(bench, site))
+
+
+def _seed(bench: Bench, site: str, *key: int) -> int:
+    return int(np.random.SeedSequence((bench.seed, crc32(site.encode()), *key)).generate_state(1)[0])

@@ -23,7 +23,7 @@ class Counted(Record):
 class EditRecord(Record):
     """One edit of all steps at once, and what of the said text is another for it."""
 
-    edit: Literal["zero", "mean", "noise", "shuffle", "exchange", "pause"]
+    edit: Literal["zero", "mean", "noise", "shuffle", "exchange", "placebo", "pause"]
     target: Literal["thoughts", "keys-values", "both"]
     absent: str | None = None
     """Why this edit was not tried."""
@@ -34,7 +34,7 @@ class EditRecord(Record):
     claims: Counted | None = None
     """Claims that move; absent where none is stated."""
     follows: Counted | None = None
-    """Answers that become the donor's; of the exchange only."""
+    """Answers that become the donor's; of the exchange and its placebo only."""
 
     @model_validator(mode="after")
     def _tried_or_said_why_not(self) -> Self:
