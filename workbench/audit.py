@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 from workbench.assess import Case, problem_records, step_summaries
 from workbench.capture import FINGERPRINTED, SHARD_PROBLEMS, capture
@@ -27,6 +28,7 @@ from workbench.interrupts import stop_on_signal
 from workbench.intervene import intervene
 from workbench.intervening.honest import honest_run
 from workbench.jsonio import canonical_json, digest, parse_json
+from workbench.lens_route import Reader, lens_fits, sites_for
 from workbench.memory_slots import slot_records
 from workbench.power import stated_power
 from workbench.reasoners.loading import LoadedModel
@@ -52,8 +54,12 @@ class Plan:
 
     alpha: float = 0.01
     seed: int = 0
+    reader: Reader = "probe"
+    """What reads thoughts: probes trained on known values, or a lens among the values that trusted problems say."""
 
     def __post_init__(self) -> None:
+        if self.reader not in get_args(Reader):
+            raise ConfigError("unknown reader", field="reader", expected=get_args(Reader), found=self.reader)
         if not 0 < self.alpha < 0.5:
             raise ConfigError("alpha is a false alarm rate between 0 and 0.5", field="alpha", found=self.alpha)
 
@@ -89,19 +95,20 @@ def run_audit(
     kept = _without_duplicates(calibration, problems)
     everything = [*kept, *problems]
     roles = [CALIBRATION] * len(kept) + [AUDITED] * len(problems)
+    sites = dict.fromkeys(["thought", *channel_sites(model.reasoner.sites), *sites_for(model.reasoner, plan.reader)])
     store = capture(
-        model, everything, out / "run", sites=["thought", *channel_sites(model.reasoner.sites)], roles=roles,
+        model, everything, out / "run", sites=list(sites), roles=roles,
         seed=plan.seed, progress=lambda done, planned: tell("capture", done, planned),
     )  # fmt: skip
     speaking = model.reasoner.recipe.speaking
-    honest = split_honest(store, speaking, alpha=plan.alpha, seed=plan.seed)
+    honest = split_honest(store, speaking, alpha=plan.alpha, seed=plan.seed, only_words=plan.reader != "probe")
     with stop_on_signal() as stop:
 
         def fitted(done: int, planned: int) -> None:
             tell("fit", done, planned)
             stop.check(hint=RESUME)
 
-        fits = fit_steps(labelled_steps(store, honest), model.reasoner, seed=plan.seed, progress=fitted)
+        fits = _read_steps(model, store, honest, plan, fitted)
         run = honest_run(store, honest, fits, speaking, everything, seed=plan.seed)
         effects = intervene(
             model.reasoner, run, seed=plan.seed, probes={fit.step: fit.probe for fit in fits}, stop=stop,
@@ -134,6 +141,15 @@ def model_record(model: LoadedModel) -> ModelRecord:
         source=model.source, fingerprint=model.fingerprint, family=recipe.family, preset=recipe.preset,
         n_steps=recipe.thinking.steps, d_model=model.d_model, n_layers=model.n_layers, d_vocab=model.d_vocab,
     )  # fmt: skip
+
+
+def _read_steps(
+    model: LoadedModel, store: RunStore, honest: Honest, plan: Plan, progress: Callable[[int, int], None]
+) -> list[StepFit]:
+    if plan.reader == "probe":
+        return fit_steps(labelled_steps(store, honest), model.reasoner, seed=plan.seed, progress=progress)
+    tuned = plan.reader == "tuned-lens"
+    return lens_fits(store, honest, model.reasoner, tuned=tuned, seed=plan.seed, progress=progress)
 
 
 def _without_duplicates(calibration: Sequence[Problem], problems: Sequence[Problem]) -> list[Problem]:
@@ -190,7 +206,7 @@ def assemble(
             alpha=plan.alpha, seed=plan.seed, n_calibration=len(honest.examples),
             n_left_out=n_left_out,
             n_fit=int((~honest.held_out).sum()), n_held_out=int(honest.held_out.sum()),
-            n_causal=causal.channel.n, batch_size=SHARD_PROBLEMS, labels=honest.labels,
+            n_causal=causal.channel.n, batch_size=SHARD_PROBLEMS, labels=honest.labels, reader=plan.reader,
         ),
         warnings=audit_warnings(store, honest, fits, case.honest, n_left_out),
         summary=summarise(case, problems),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from probes import FrozenProbe
 from workbench.audit import Plan, assemble
 from workbench.causal import Causal
 from workbench.errors import CorruptArtifact, HashMismatch, SchemaError
@@ -17,6 +18,7 @@ from workbench.evidence import labelled_steps, split_honest
 from workbench.fit import fit_steps, load_fits
 from workbench.fitting.job import JOB_NAME
 from workbench.jsonio import digest, read_json
+from workbench.lens_route import fits_again
 from workbench.reasoners.recipe import Speaking
 from workbench.reports.fit_records import FIT_NAME
 from workbench.reports.html import render_report
@@ -98,9 +100,9 @@ def _verify_audit(folder: Path, tell: Tell) -> Verified:
             found=store_report.root,
         )
     passed(_about_run(store_report))
-    load_fits(folder / "probes", expected_root=audit.probes_root)
+    probes = load_fits(folder / "probes", expected_root=audit.probes_root)
     passed("the probes are as written")
-    _compare(_recomputed(audit, folder, provenance), audit.to_plain(), folder / "audit.json")
+    _compare(_recomputed(audit, folder, provenance, list(probes.values())), audit.to_plain(), folder / "audit.json")
     passed("fitting again gives the recorded numbers and verdicts")
     if problems_csv(audit).encode() != (folder / "problems.csv").read_bytes():
         raise HashMismatch("the table does not follow from audit.json", path=folder / "problems.csv")
@@ -147,8 +149,10 @@ def _subjects(provenance: dict[str, Any], folder: Path) -> dict[str, str]:
     return subjects
 
 
-def _recomputed(audit: AuditRecord, folder: Path, provenance: dict[str, Any]) -> dict[str, Any]:
-    """The audit's numbers from its store; causal effects and the logit lens need the model and stay as recorded."""
+def _recomputed(
+    audit: AuditRecord, folder: Path, provenance: dict[str, Any], probes: Sequence[FrozenProbe]
+) -> dict[str, Any]:
+    """The audit's numbers from its store; causal effects and lenses need the model and stay as recorded."""
     try:
         speaking = Speaking.model_validate(provenance.get("speaking"))
     except ValidationError as error:
@@ -162,9 +166,14 @@ def _recomputed(audit: AuditRecord, folder: Path, provenance: dict[str, Any]) ->
             expected=store.config.get("model"),
             found=audit.model.fingerprint,
         )
-    plan = Plan(alpha=audit.settings.alpha, seed=audit.settings.seed)
-    honest = split_honest(store, speaking, alpha=plan.alpha, seed=plan.seed)
-    fits = fit_steps(labelled_steps(store, honest), None, seed=plan.seed)
+    plan = Plan(alpha=audit.settings.alpha, seed=audit.settings.seed, reader=audit.settings.reader)
+    learned = plan.reader == "probe"
+    honest = split_honest(store, speaking, alpha=plan.alpha, seed=plan.seed, only_words=not learned)
+    fits = (
+        fit_steps(labelled_steps(store, honest), None, seed=plan.seed)
+        if learned
+        else fits_again(store, honest, probes, seed=plan.seed)
+    )
     recorded = {step.step: step for step in audit.steps}
     fits = [fit for fit in fits if fit.step in recorded]
     if set(recorded) != {fit.step for fit in fits}:

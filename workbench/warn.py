@@ -46,7 +46,7 @@ def _about_labels(store: RunStore, honest: Honest, n_left_out: int) -> list[str]
     longer = sum(max(known, default=-1) >= n_steps for known, n_steps in zip(honest.known, lengths, strict=True))
     unlabelled = sum(not known for known in honest.known)
     if honest.labels == "said":
-        told.append("no calibration problem has known thoughts: what trusted problems say is the label")
+        told.append("no known thoughts of calibration problems are used: what trusted problems say is the label")
     if honest.labels == "mixed":
         told.append("some calibration problems have no known thoughts: what they say is their label")
     if unlabelled:

@@ -126,6 +126,9 @@ def audit(
     problems: Problems,
     out: Out,
     alpha: Annotated[float, typer.Option(help="False alarm rate to promise.")] = 0.01,
+    reader: Annotated[
+        str, typer.Option(help="What reads thoughts: probe, or lens or tuned-lens (no gold labels, nothing trained).")
+    ] = "probe",
     fail_on: Annotated[str | None, typer.Option("--fail-on", help="diverges: exit 1 when the model does.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -146,11 +149,12 @@ def audit(
 
     if fail_on not in (None, "diverges"):
         raise ConfigError("unknown gate", field="--fail-on", expected="diverges", found=fail_on)
-    plan = Plan(alpha=alpha, seed=seed)
+    plan = Plan(alpha=alpha, seed=seed, reader=reader)  # type: ignore[arg-type]  # refused there if it is no reader
     use_threads(threads)
     honest, audited = read_problems(calibration), read_problems(problems)
     command = ["workbench", "audit", model, "--calibration", str(calibration), "--problems", str(problems),
                "--out", str(out), "--alpha", f"{alpha:g}", "--seed", str(seed),
+               *(("--reader", reader) if reader != "probe" else ()),
                *(("--dtype", dtype) if dtype != "float32" else ()),
                *(("--trust-remote-code",) if trust_remote_code else ())]  # fmt: skip
     loaded = load(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)

@@ -57,6 +57,8 @@ class Settings(Record):
     n_causal: int
     """Held-out honest problems on which thoughts were edited."""
     batch_size: int
+    reader: Literal["probe", "lens", "tuned-lens"] = "probe"
+    """What read the thoughts: probes that learned, or a lens among the values that trusted problems say."""
     labels: Literal["thoughts", "said", "mixed"]
     """Whether the probes learned known intermediate values, what trusted problems say, or each where it is known."""
 
