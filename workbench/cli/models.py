@@ -176,6 +176,7 @@ def _print_acceptance(record: object, title: str) -> None:
     from workbench.organisms.acceptance import Acceptance
 
     assert isinstance(record, Acceptance)
-    rows = [(s.name, s.value, f"{s.low:.3f}–{s.high:.3f}", s.n, s.bar) for s in record.shares]
+    rows = [(s.name, s.value, f"{s.low:.3f}–{s.high:.3f}", s.n, f"at {'most' if s.at_most else 'least'} {s.bar}")
+            for s in record.shares]  # fmt: skip
     stdout().print(table(title, ("measured on fresh problems", "share", "95 % interval", "n", "bar"), rows))
     stdout().print(f"seed {record.seed}, trained in {record.seconds:.0f} s, {record.fingerprint}", markup=False)
