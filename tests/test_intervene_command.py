@@ -1,19 +1,22 @@
 """`workbench intervene`: what it prints and writes, on the bundled liar and on models of no use."""
 
 import json
+import re
+import shutil
 
 import pytest
 from test_cli import one_json
 
 from workbench.cli import intervening, run
 from workbench.cli.terminal import verdict_lines
-from workbench.errors import Interrupted, SchemaError
+from workbench.errors import CorruptArtifact, HashMismatch, Interrupted, SchemaError
 from workbench.intervening import job
 from workbench.organisms.export import organism_problems
 from workbench.organisms.recipes import organism
 from workbench.reports.causal_words import DECORATIVE, channel_lines
 from workbench.reports.intervene_records import InterveneRecord, read_intervene
 from workbench.tasks import problem_lines
+from workbench.verify import verify
 
 N_PROBLEMS = 160
 QUICK = ["--threads", "1"]
@@ -80,6 +83,21 @@ def test_the_record_is_read_back_as_it_was_written(used):
     plain["steps"][0]["surprise"] = 1
     with pytest.raises(ValueError, match="surprise"):
         InterveneRecord.model_validate(plain)
+
+
+def test_what_was_written_can_be_verified(used, tmp_path):
+    assert verify(used).kind == "intervene"
+    copy = shutil.copytree(used, tmp_path / "copy")
+    record = (copy / "intervene.json").read_text()
+    (copy / "intervene.json").write_text(re.sub(r'("run_root":"sha256:)..', r"\1zz", record))
+    with pytest.raises(HashMismatch, match="the run is another"):
+        verify(copy)
+    (copy / "intervene.json").write_text(record.replace('"seed":0', '"seed": 0'))
+    with pytest.raises(HashMismatch, match="canonical"):
+        verify(copy)
+    (copy / "intervene.json").write_text(record.replace('"seed":0', '"seed":-1'))
+    with pytest.raises(CorruptArtifact, match="seed"):
+        verify(copy)
 
 
 def test_a_record_of_another_schema_is_refused(tmp_path):
