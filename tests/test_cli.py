@@ -19,7 +19,8 @@ from workbench.store import RunStore
 
 COMMANDS = [
     ["demo"], ["check-model"], ["capture"], ["fit"], ["audit"], ["intervene"], ["verify"], ["dashboard"], ["doctor"],
-    ["apply"], ["convert"], ["organism", "list"], ["organism", "show"], ["organism", "train"], ["organism", "export"],
+    ["bandwidth"], ["apply"], ["convert"], ["organism", "list"], ["organism", "show"], ["organism", "train"],
+    ["organism", "export"],
 ]  # fmt: skip
 
 

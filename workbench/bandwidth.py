@@ -9,12 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from workbench.bits.bench import Bench
-from workbench.bits.decode import StepBits, chain_bits, step_bits
-from workbench.bits.known import Sides, Thoughts, known_values, read_thoughts, split_problems
+from workbench.bits.decode import Decoded, decode
+from workbench.bits.known import Thoughts, read_thoughts, split_problems
 from workbench.bits.sweep import sweep
 from workbench.capture import capture, seed_of
 from workbench.errors import ConfigError, InsufficientData, SchemaError
-from workbench.interrupts import StopFlag, stop_on_signal
+from workbench.interrupts import stop_on_signal
 from workbench.jsonio import canonical_json, digest, read_json
 from workbench.reasoners.loading import LoadedModel
 from workbench.reports.bandwidth_html import render_bandwidth
@@ -23,13 +23,11 @@ from workbench.reports.bandwidth_records import (
     BandwidthModel,
     BandwidthRecord,
     BandwidthSettings,
-    ChainRecord,
-    Labels,
     StepRecord,
     SweepRecord,
     parse_record,
 )
-from workbench.store import RunStore, write_file
+from workbench.store import write_file
 from workbench.tasks.base import Problem
 
 REPORT_NAME, RUN_NAME, PARTS_NAME = "bandwidth.html", "run", "parts"
@@ -83,6 +81,7 @@ def run_bandwidth(
         ConfigError: the folder holds another measurement.
         Interrupted: someone asked to stop; the same call resumes.
     """
+    speaking = model.reasoner.recipe.speaking
     plan, tell = plan or BandwidthPlan(), progress or (lambda stage, done, planned: None)
     store = capture(
         model, problems, out / RUN_NAME, sites=["thought"], seed=plan.seed,
@@ -93,7 +92,12 @@ def run_bandwidth(
         raise InsufficientData("no problem has a thought", field="problems", found=f"n={len(problems)}")
     sides = split_problems([record["problem"] for record in store.problems], seed=plan.seed)
     with stop_on_signal() as stop:
-        read, chain, labels = _decoded(store, model, thoughts, sides, plan, stop, tell)
+
+        def is_read(done: int, planned: int) -> None:
+            tell("read", done, planned)
+            stop.check(hint=RESUME)
+
+        decoded = decode(store, speaking, thoughts, sides, seed=plan.seed, progress=is_read)
         seeds = [seed_of(plan.seed, problem) for problem in problems]
         bench = Bench(
             model.reasoner, problems, seeds, thoughts, sides, n_measured=plan.n_measured, seed=plan.seed,
@@ -105,7 +109,7 @@ def run_bandwidth(
         settings=BandwidthSettings(**asdict(plan)),
         run_root=store.root,
         versions={name: version(name) for name in ("neuralese-workbench", "numpy", "scikit-learn", "torch")},
-        labels=labels,
+        labels=decoded.labels,
         n_problems=len(problems),
         n_fit=len(sides.places("fit")),
         n_search=len(bench.measured["search"]),
@@ -114,17 +118,8 @@ def run_bandwidth(
         token_bits=math.log2(model.d_vocab),
         rerun_changed=bench.rerun_changed([problem["said"] for problem in store.problems]),
         problem_bits=math.log2(sum(map(len, bench.measured.values()))),
-        steps=[
-            StepRecord(
-                step=step,
-                numbers=thoughts.numbers(step),
-                decodable=read[step].record() if step in read else None,
-                told_before=told(read.get(step)),
-                sweep=swept.get(step),
-            )
-            for step in thoughts.steps
-        ],
-        chain=chain,
+        steps=[_step_record(thoughts, decoded, step, swept.get(step)) for step in thoughts.steps],
+        chain=decoded.chain,
         whole=swept[None],
     )
     write_file(out / REPORT_NAME, render_bandwidth(record).encode())
@@ -132,37 +127,19 @@ def run_bandwidth(
     return record
 
 
-def told(step: StepBits | None) -> float | None:
-    """Bits that the value before tells of this one."""
-    return None if step is None or step.before is None else step.before.bits
+def _step_record(thoughts: Thoughts, decoded: Decoded, step: int, swept: SweepRecord | None) -> StepRecord:
+    return StepRecord(
+        step=step, numbers=thoughts.numbers(step), decodable=decoded.record(step),
+        told_before=decoded.told_before(step), sweep=swept,
+    )  # fmt: skip
 
 
 def _model_record(model: LoadedModel) -> BandwidthModel:
     recipe = model.reasoner.recipe
     return BandwidthModel(
         source=model.source, fingerprint=model.fingerprint, family=recipe.family, preset=recipe.preset,
-        dtype=model.dtype, d_vocab=model.d_vocab,
+        dtype=model.dtype, d_vocab=model.d_vocab, speaking=recipe.speaking.model_dump(mode="json"),
     )  # fmt: skip
-
-
-def _decoded(
-    store: RunStore,
-    model: LoadedModel,
-    thoughts: Thoughts,
-    sides: Sides,
-    plan: BandwidthPlan,
-    stop: StopFlag,
-    tell: Progress,
-) -> tuple[dict[int, StepBits], ChainRecord | None, Labels]:
-    known, labels = known_values(store, model.reasoner.recipe.speaking)
-    read: dict[int, StepBits] = {}
-    for done, step in enumerate(thoughts.steps, start=1):
-        stop.check(hint=RESUME)
-        found = step_bits(thoughts, known, sides, step, seed=plan.seed)
-        if found is not None:
-            read[step] = found
-        tell("read", done, len(thoughts.steps))
-    return read, chain_bits(list(read.values()), sides, seed=plan.seed), labels
 
 
 def _swept(

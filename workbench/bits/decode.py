@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from probes import group_bootstrap
 from probes.information import Decodable, decodable_bits
-from workbench.bits.known import FIT, Known, Sides, Thoughts
-from workbench.reports.bandwidth_records import ChainRecord, DecodableRecord
+from workbench.bits.known import FIT, Known, Sides, Thoughts, known_values
+from workbench.reasoners.recipe import Speaking
+from workbench.reports.bandwidth_records import ChainRecord, DecodableRecord, Labels
 from workbench.reports.fields import Interval
+from workbench.store import RunStore
 
 FEWEST_ROWS = 20
 
@@ -68,6 +70,45 @@ def _as_numbers(values: Sequence[Known | None]) -> Float[np.ndarray, "row value"
     sets = [() if value is None else value if isinstance(value, tuple) else (value,) for value in values]
     members = sorted({member for one in sets for member in one})
     return np.array([[float(member in one) for member in members] for one in sets]) if members else None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What can be read of every step."""
+
+    steps: Mapping[int, StepBits]
+    """Steps of which enough is known."""
+    chain: ChainRecord | None
+    labels: Labels
+
+    def record(self, step: int) -> DecodableRecord | None:
+        """Of one step, where enough is known."""
+        return self.steps[step].record() if step in self.steps else None
+
+    def told_before(self, step: int) -> float | None:
+        """Bits that the value before tells of this one."""
+        before = self.steps[step].before if step in self.steps else None
+        return None if before is None else before.bits
+
+
+def decode(
+    store: RunStore,
+    speaking: Speaking,
+    thoughts: Thoughts,
+    sides: Sides,
+    *,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, planned: None,
+) -> Decoded:
+    """Read the known values of every step from its thoughts; `progress` is called with (steps done, steps planned)."""
+    known, labels = known_values(store, speaking)
+    steps: dict[int, StepBits] = {}
+    for done, step in enumerate(thoughts.steps, start=1):
+        found = step_bits(thoughts, known, sides, step, seed=seed)
+        if found is not None:
+            steps[step] = found
+        progress(done, len(thoughts.steps))
+    return Decoded(steps, chain_bits(list(steps.values()), sides, seed=seed), labels)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from workbench.errors import SchemaError
 from workbench.jsonio import canonical_json, read_json
@@ -147,6 +147,8 @@ class BandwidthModel(Record):
     dtype: str
     """Of the weights while measuring."""
     d_vocab: Annotated[int, Field(ge=2)]
+    speaking: dict[str, JsonValue]
+    """How the said text was read (`[speaking]` of the recipe)."""
 
 
 class BandwidthSettings(Record):
