@@ -25,7 +25,8 @@ SHOWN_ELSEWHERE = ("command", "model", "run_root", "probes_root")
 """Keys of the provenance that the page shows from the audit itself."""
 
 
-def _command(provenance: Mapping[str, Any]) -> str | None:
+def shown_command(provenance: Mapping[str, Any]) -> str | None:
+    """What to type to get the same audit, from its provenance."""
     command = provenance.get("command")
     if isinstance(command, str):
         return command
@@ -64,7 +65,7 @@ def render_report(audit: AuditRecord, *, provenance: Mapping[str, Any]) -> str:
         drawn=drawn,
         listed=[(problem, sentence(problem)) for problem in worst[:WORST_LISTED]],
         limits=limits(audit),
-        command=_command(provenance),
+        command=shown_command(provenance),
         provenance=[row for row in dotted(provenance) if row[0].split(".")[0] not in SHOWN_ELSEWHERE],
         settings=list(dotted(audit.settings.model_dump())),
         model=list(dotted(audit.model.model_dump())),
