@@ -22,10 +22,13 @@ from workbench.lens_route import fits_again
 from workbench.reasoners.recipe import Speaking
 from workbench.reports.fit_records import FIT_NAME
 from workbench.reports.html import render_report
+from workbench.reports.intervene_records import INTERVENE_NAME
 from workbench.reports.records import AuditRecord, StepCausal, StepSummary, read_audit
 from workbench.reports.tables import problems_csv
 from workbench.store import RunStore, StoreReport, verify_store
+from workbench.verify_bandwidth import is_bandwidth, verify_bandwidth
 from workbench.verify_fit import verify_fit
+from workbench.verify_intervene import verify_intervene
 
 TOLERANCE = 1e-4
 """Relative difference that another processor or library build may make."""
@@ -43,7 +46,7 @@ class Verified:
 
 
 def verify(folder: Path, *, tell: Tell | None = None) -> Verified:
-    """Verify an audit folder, a folder that `workbench fit` wrote, or a capture store.
+    """Verify an audit folder, a folder that `workbench fit`, `intervene` or `bandwidth` wrote, or a capture store.
 
     Raises:
         CorruptArtifact: a file is missing, truncated or unreadable.
@@ -54,6 +57,10 @@ def verify(folder: Path, *, tell: Tell | None = None) -> Verified:
         return _verify_audit(folder, tell or (lambda check: None))
     if (folder / FIT_NAME).is_file() or (folder / JOB_NAME).is_file():
         return _verify_fit(folder, tell or (lambda check: None))
+    if (folder / INTERVENE_NAME).is_file():
+        return _verify_intervene(folder, tell or (lambda check: None))
+    if is_bandwidth(folder):
+        return _verify_bandwidth(folder, tell or (lambda check: None))
     if (folder / "run").is_dir():
         raise CorruptArtifact("the audit did not finish", path=folder / "audit.json", hint="Run its command again.")
     if (folder / "manifest.json").is_file() or (folder / "manifest.sqlite").is_file():
@@ -74,6 +81,26 @@ def _verify_fit(folder: Path, tell: Tell) -> Verified:
         tell(check)
 
     return Verified("fit", verify_fit(folder, passed).probes_root, tuple(checks))
+
+
+def _verify_intervene(folder: Path, tell: Tell) -> Verified:
+    checks: list[str] = []
+
+    def passed(check: str) -> None:
+        checks.append(check)
+        tell(check)
+
+    return Verified("intervene", verify_intervene(folder, passed), tuple(checks))
+
+
+def _verify_bandwidth(folder: Path, tell: Tell) -> Verified:
+    checks: list[str] = []
+
+    def passed(check: str) -> None:
+        checks.append(check)
+        tell(check)
+
+    return Verified("bandwidth", verify_bandwidth(folder, passed, _compare), tuple(checks))
 
 
 def _verify_audit(folder: Path, tell: Tell) -> Verified:
