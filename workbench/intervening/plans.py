@@ -97,6 +97,8 @@ def subspace_of(probe: FrozenProbe | None, thoughts: ByVisit) -> Tensor | str:
     if len(thoughts) != 1:
         return f"this step has {len(thoughts)} thoughts, and its probe reads them as one"
     size = next(iter(thoughts.values()))[0].numel()
+    if probe.coef.shape[1] != size:
+        return f"the probe of this step reads {probe.coef.shape[1]} numbers, its thought has {size}"
     basis = class_subspace(probe.coef, exclusive=not probe.reads_sets)
     if len(basis) == size:
         return f"the probe reads all {size} dimensions of the thought: there is no other subspace to compare with"
