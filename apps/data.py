@@ -9,11 +9,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+import workbench
+from workbench.errors import WorkbenchError
 from workbench.figures.words import sentence
+from workbench.findings import Finding, findings, read_history
+from workbench.jsonio import read_json
 from workbench.reports.escape import visible
 from workbench.reports.fit_records import FIT_NAME, FitRecord, read_fit
 from workbench.reports.records import AuditRecord, ProblemRecord, read_audit
@@ -96,6 +101,30 @@ def load_fit(directory: Path) -> FitRecord:
         WorkbenchError: it cannot be read.
     """
     return _read_fit(file_key(directory, FIT_NAME))
+
+
+def is_bundled(directory: Path) -> bool:
+    """Whether the folder lies inside the installed program."""
+    return directory.resolve().is_relative_to(Path(workbench.__file__).parent)
+
+
+def findings_of(directory: Path) -> list[Finding]:
+    """Findings of the audit in this folder; read anew each time: reviewers write while others look.
+
+    Raises:
+        WorkbenchError: the history was changed or cannot be read.
+    """
+    return findings(read_history(directory))
+
+
+def provenance_of(directory: Path) -> dict[str, Any]:
+    """What `provenance.json` says; nothing where there is none."""
+    path = directory / "provenance.json"
+    try:
+        plain = read_json(path) if path.is_file() else {}
+    except WorkbenchError:
+        return {}
+    return plain if isinstance(plain, dict) else {}
 
 
 def _row(problem: ProblemRecord) -> dict[str, object]:

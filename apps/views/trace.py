@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps import data, steps, widgets
+from apps import data, findings, steps, widgets
 from workbench.reports.tables import by_score
 
 audit = data.load(widgets.current_run())
@@ -16,6 +16,7 @@ problem = audit.problem(widgets.problem_picker(ids))
 widgets.problem_header(problem)
 step = steps.picker(problem)
 widgets.hero_chart(problem, audit, key="trace-hero", step=step, on_point=steps.take_point(problem))
+findings.pin(widgets.current_run(), audit, (problem.id, step))
 steps.detail(problem, audit, step)
 steps.texts(problem)
 with st.expander("The same as a table", expanded=False):

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import numpy as np
-from sklearn.metrics import cohen_kappa_score
-
-from probes import Interval, exact_share
 from workbench.findings.records import Finding
+from workbench.reports.fields import Interval
 
 FIELDS = ("severity", "category", "confidence")
 
@@ -33,6 +30,10 @@ class Agreement:
 
 def agreements(found: Sequence[Finding]) -> list[Agreement]:
     """A row for every pair of reviewers with a finding in common, and every label."""
+    from sklearn.metrics import cohen_kappa_score  # slow to load: only who compares reviewers waits for it
+
+    from probes import exact_share
+
     standing = [one for one in found if not one.withdrawn]
     authors = sorted({author for one in standing for author in one.labels})
     rows = []
@@ -40,11 +41,13 @@ def agreements(found: Sequence[Finding]) -> list[Agreement]:
         both = [(one.labels[first], one.labels[second]) for one in standing if {first, second} <= one.labels.keys()]
         for label in FIELDS if both else ():
             mine, theirs = ([getattr(pair[k], label) for pair in both] for k in (0, 1))
-            same = int(np.sum(np.array(mine) == np.array(theirs)))
+            same = sum(a == b for a, b in zip(mine, theirs, strict=True))
+            interval = exact_share(same, len(both))
             varied = len({*mine, *theirs}) > 1
             rows.append(
                 Agreement(
-                    first, second, label, len(both), same / len(both), exact_share(same, len(both)),
+                    first, second, label, len(both), same / len(both),
+                    Interval(low=interval.low, high=interval.high),
                     float(cohen_kappa_score(mine, theirs)) if varied else None,
                 )
             )  # fmt: skip

@@ -77,7 +77,7 @@ def findings_json(audit: AuditRecord, found: Sequence[Finding], *, provenance: M
         "events": [event.model_dump(mode="json", by_alias=True) for one in kept for event in one.events],
         "problems": [audit.problem(name).model_dump(mode="json") for name in dict.fromkeys(o.problem for o in kept)],
         "agreement": [
-            {**asdict(row), "interval": [row.interval.low, row.interval.high]} for row in agreements(found)
+            {**asdict(row), "interval": row.interval.model_dump()} for row in agreements(found)
         ],
         "limits": limits(audit),
     })  # fmt: skip
