@@ -13,6 +13,7 @@ page = st.navigation(
     [
         st.Page("views/overview.py", title="Overview", url_path="overview", default=True),
         st.Page("views/trace.py", title="Trace", url_path="trace"),
+        st.Page("views/compare.py", title="Compare", url_path="compare"),
         st.Page("views/probes.py", title="Probes", url_path="probes"),
         st.Page("views/findings.py", title="Findings", url_path="findings"),
         st.Page("views/sanity.py", title="Sanity & controls", url_path="sanity"),

@@ -13,7 +13,17 @@ from typing import Annotated, Any
 
 import typer
 
-from workbench.cli import auditing, bandwidth, benchmarking, converting, fitting, intervening, models, serving
+from workbench.cli import (
+    auditing,
+    bandwidth,
+    benchmarking,
+    comparing,
+    converting,
+    fitting,
+    intervening,
+    models,
+    serving,
+)
 from workbench.errors import WorkbenchError
 
 app = typer.Typer(
@@ -53,6 +63,7 @@ intervening.register(app)
 fitting.register(app)
 bandwidth.register(app)
 benchmarking.register(app)
+comparing.register(app)
 converting.register(app)
 models.register(app)
 serving.register(app)
