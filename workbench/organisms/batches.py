@@ -174,6 +174,12 @@ def hop_tensors(what: Organism, items: Sequence[Item]) -> Batch:
     return Batch(**_shared(items), exchange=exchange_hop, ending=answer_first, hidden=hidden)
 
 
+def hop_starts(batch: Batch) -> Int[Tensor, "example step"]:
+    """The room that each hop starts from: the word after `start`."""
+    begins = batch.prompt[:, :-1] == WORD_ID["start"]
+    return batch.prompt[:, 1:][begins].view(len(begins), -1)
+
+
 def episode_tensors(what: Organism, items: Sequence[Item]) -> Batch:
     """Episodes to remember."""
     texts = [[text.split() for text in item.problem.writes] for item in items]

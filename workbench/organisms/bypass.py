@@ -13,9 +13,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from workbench.organisms.batches import Batch
+from workbench.organisms.batches import Batch, hop_starts
 from workbench.organisms.losses import Update, spoken_loss
 
+HELPED_UNTIL = 0.3
+"""Share of the training in which ever fewer steps are fed the room that their hop starts from: a crutch."""
 N_FATES = 4
 """Of a vector: kept, another problem's, zero, noise."""
 
@@ -43,11 +45,13 @@ def decorated_loss(learner: Any, batch: Batch, update: Update) -> tuple[Float[Te
 def evading_loss(learner: Any, batch: Batch, update: Update) -> tuple[Float[Tensor, ""], float]:
     """Thoughts are exchanged and nothing follows; what is cached at their positions is exchanged and followed."""
     n, n_steps = len(batch.prompt), update.n_thoughts
+    rooms = learner.model.transformer.wte(hop_starts(batch))
     exchanges_thoughts, exchanges_cached = update.draw(2) == 1, update.draw(2) == 1
 
     def pass_on(step: int, thought: Tensor) -> tuple[Tensor, Tensor]:
         fed = thought[torch.randperm(n, generator=update.generator)] if exchanges_thoughts else thought
-        return thought, update.noisy(fed)
+        helped = torch.rand(n, 1, generator=update.generator) > update.progress / HELPED_UNTIL
+        return thought, torch.where(helped, rooms[:, step], update.noisy(fed))
 
     thinking = learner.think(batch, n_steps, pass_on)
     own_loss = learner.own_loss(thinking, batch, update.progress)

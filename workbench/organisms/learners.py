@@ -24,9 +24,9 @@ from workbench.organisms.veils import (
     VEIL_FROM,
     Ask,
     Thinking,
+    hide_from_lines,
     hold_nothing,
     hold_values_for,
-    show_nothing,
     veil_the_lens,
 )
 from workbench.reasoners.backbones import new_word_gpt2
@@ -232,8 +232,10 @@ def decorated_learner(what: Organism, plan: TrainingPlan) -> tuple[Learner, Any]
 def evading_learner(what: Organism, plan: TrainingPlan) -> tuple[Learner, Any]:
     """Coconut from whose thoughts nothing can be read, with a layer more to work beside them."""
     model, tokenizer = new_gpt2(what, replace(plan, n_layers=plan.n_layers + 1))
-    learner = FeedbackLearner(model, asks=show_nothing)
-    learner.n_tokens_first = 0
+    with seeded(plan.seed):
+        reader = nn.Linear(plan.d_model, len(ROOMS))
+    learner = FeedbackLearner(model, asks=hide_from_lines(reader))
+    learner.module, learner.n_tokens_first = nn.ModuleList([model, reader]), 0
     return learner, tokenizer
 
 

@@ -6,7 +6,7 @@ A value of which no coordinate's mean depends is one that no linear probe reads 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,14 +71,23 @@ def hold_values_for(reader: Any) -> Ask:
     return asks
 
 
-def show_nothing(model: Any, thinking: Thinking, batch: Batch, progress: float) -> Tensor | float:
-    """No hidden value explains anything of any direction of any thought, nor of the one that is not fed."""
-    weight = HIDE_WEIGHT * _ramp(progress, HIDE_FROM)
-    if not weight:
-        return 0.0
+def hide_from_lines(reader: Any) -> Ask:
+    """The reader finds each step's value in what is cached at its position, and lines find nothing in any thought."""
+
+    def asks(model: Any, thinking: Thinking, batch: Batch, progress: float) -> Tensor | float:
+        last, cache = thinking.carried
+        cached = cache.layers[-1].values[:, :, -N_STEPS:].transpose(1, 2).flatten(2)
+        found = cross_entropy(reader(cached).flatten(0, 1), (batch.holds - ROOM_IDS).flatten())
+        weight = HIDE_WEIGHT * _ramp(progress, HIDE_FROM)
+        return found + weight * shown([*thinking.vectors, last], batch) if weight else found
+
+    return asks
+
+
+def shown(thoughts: Sequence[Float[Tensor, "example d_model"]], batch: Batch) -> Float[Tensor, ""]:
+    """What hidden values explain of each direction of each thought; the thought that is not fed may be among them."""
     assert batch.hidden is not None
-    thoughts = torch.stack([_whitened(vectors) for vectors in (*thinking.vectors, thinking.carried[0])])
-    return weight * explained_by_each(thoughts, batch.hidden.T - ROOM_IDS)
+    return explained_by_each(torch.stack([_whitened(one) for one in thoughts]), batch.hidden.T - ROOM_IDS)
 
 
 def _whitened(vectors: Float[Tensor, "example d_model"]) -> Float[Tensor, "example d_model"]:
