@@ -22,6 +22,7 @@ from workbench.cli import (
     fitting,
     intervening,
     models,
+    reporting,
     serving,
 )
 from workbench.errors import WorkbenchError
@@ -66,6 +67,7 @@ benchmarking.register(app)
 comparing.register(app)
 converting.register(app)
 models.register(app)
+reporting.register(app)
 serving.register(app)
 
 
