@@ -143,8 +143,15 @@ class GraphPool:
 
     def draw(self, n: int, generator: np.random.Generator, *, flagged_share: float = 0.0) -> GraphBatch:
         """`n` problems: graphs drawn with replacement, names, order of edges and choices drawn anew."""
-        words, every = self.words, np.arange(n)
-        pick = generator.integers(len(self.roots), size=n)
+        return self._shuffled(generator.integers(len(self.roots), size=n), generator, flagged_share)
+
+    def each(self, generator: np.random.Generator) -> GraphBatch:
+        """Every graph once; names, order of edges and choices drawn anew."""
+        return self._shuffled(np.arange(len(self.roots)), generator, 0.0)
+
+    def _shuffled(self, pick: NDArray[np.int64], generator: np.random.Generator, flagged_share: float) -> GraphBatch:
+        words, n = self.words, len(pick)
+        every = np.arange(n)
         names = generator.random((n, words.n_names)).argsort(1)
         order = generator.random((n, self.edges.shape[1]))
         order[np.arange(self.edges.shape[1]) >= self.n_edges[pick][:, None]] = -1  # padding on the left

@@ -1,7 +1,7 @@
 """A GPT-2 under training whose prompts differ in length: padded on the left, positions counted from the first word.
 
 Two helps, neither of them shipped, let two layers find search within minutes. Read after the first layer, the mark
-that ends an edge must tell both nodes of it; and what a node looks up in the last layer must be the nodes below it.
+that ends an edge must tell both nodes of it; and a node must look up in the last layer what it is linked to.
 Weights start as spread as their width asks for (GPT-2's own 0.02 is meant for ten times the width), and positions as
 sines (Vaswani et al. 2017, arXiv:1706.03762), from which a look at the word before is one rotation.
 """
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
-from workbench.organisms.graph_batches import PADDING, GraphBatch, Words
+from workbench.organisms.graph_batches import PADDING, Words
 from workbench.organisms.graph_problems import WORDS
 from workbench.organisms.learners import seeded
 from workbench.organisms.plans import TrainingPlan
@@ -118,11 +118,37 @@ class GraphLearner:
         loss: Tensor = cross_entropy(start, places[row, mark]) + cross_entropy(end, places[row, mark + 1])
         return loss
 
-    def lookup_loss(self, state: Searching, batch: GraphBatch, positions: Int[Tensor, " asked"]) -> Float[Tensor, ""]:
-        """Nodes of the prompt at these positions, after all edges, look up what lies below them."""
-        nodes = batch.prompt[:, positions] - self.words.first_name
-        below = batch.below[torch.arange(len(nodes))[:, None], nodes].float()
-        return binary_cross_entropy_with_logits(self.nodes_read(state.top[:, positions]), below)
+    def lookup_loss(
+        self,
+        state: Searching,
+        prompt: Int[Tensor, "example pos"],
+        linked: Bool[Tensor, "example node node"],
+        positions: Int[Tensor, " asked"],
+    ) -> Float[Tensor, ""]:
+        """Nodes of the prompt at these positions, after all edges, look up what they are linked to."""
+        nodes = prompt[:, positions] - self.words.first_name
+        wanted = linked[torch.arange(len(nodes))[:, None], nodes].float()
+        return binary_cross_entropy_with_logits(self.nodes_read(state.top[:, positions]), wanted)
+
+    def known_below_loss(self, state: Searching, prompt: Int[Tensor, "example pos"]) -> Float[Tensor, ""]:
+        """The node that an edge leads to looks up the nodes below it, as far as edges before this one tell them."""
+        ends, below = known_below(prompt, self.words)
+        return binary_cross_entropy_with_logits(self.nodes_read(state.top[ends]), below[ends].float())
+
+
+def known_below(
+    prompt: Int[Tensor, "example pos"], words: Words
+) -> tuple[Bool[Tensor, "example pos"], Bool[Tensor, "example pos node"]]:
+    """Where edges end, and the nodes that edges told before lead to from there."""
+    places = prompt - words.first_name
+    named = (places >= 0) & (places < words.n_names)
+    ends = torch.zeros_like(named)
+    ends[:, 1:-1] = named[:, 1:-1] & named[:, :-2] & (prompt[:, 2:] == words.edge_end)
+    starts = torch.where(ends, places.roll(1, 1), -1)
+    earlier = torch.ones(prompt.shape[1], prompt.shape[1]).tril(-1).bool()
+    same = (starts[:, None, :] == places[:, :, None]) & ends[:, :, None] & earlier
+    nodes = one_hot(torch.where(ends, places, 0), words.n_names).float()
+    return ends, same.float() @ nodes > 0
 
 
 def longer(mask: Int[Tensor, "example pos"], n: int) -> Int[Tensor, "example longer"]:

@@ -19,13 +19,15 @@ from workbench.organisms.graph_batches import GraphBatch, draw_chains
 from workbench.organisms.graph_learner import GraphLearner
 from workbench.organisms.graph_problems import FIRST_NODE, GRAPH_WORD_ID
 from workbench.organisms.losses import Update
-from workbench.organisms.recipes import BACK, CHAIN_WORD, END, N_HOPS, NODES, STOP
+from workbench.organisms.recipes import CHAIN_WORD, END, N_HOPS, NODES, STOP
 
 EXCHANGE_FROM = 0.4
 """Share of the training after which thoughts are exchanged."""
 EDGES_WEIGHT, LOOKUP_WEIGHT = 0.5, 2.0
-LOOKED_UP = torch.tensor([-(N_HOPS + 2) + k for k in range(N_HOPS)] + [-1])
+LOOK_BELOW = torch.tensor([-(N_HOPS + 2) + k for k in range(N_HOPS)] + [-1])
 """Positions, from the end of the prompt, of the nodes that look up what lies below them: alibi and root."""
+LOOK_ABOVE = torch.tensor([-(N_HOPS + 5), -(N_HOPS + 4)])
+"""And of those that look up what lies above them: both choices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,10 @@ def search_loss(learner: GraphLearner, batch: GraphBatch, update: Update) -> tup
     state = learner.think(batch.prompt, update.n_thoughts, pass_on)
     read = learner.nodes_read(torch.stack(state.thoughts, 1))
     holding = binary_cross_entropy_with_logits(read, held.frontiers.float())
-    helped = EDGES_WEIGHT * learner.edges_loss(state, batch.prompt) + LOOKUP_WEIGHT * learner.lookup_loss(
-        state, batch, batch.prompt.shape[1] + LOOKED_UP
-    )
+    width = batch.prompt.shape[1]
+    found = learner.lookup_loss(state, batch.prompt, batch.below, width + LOOK_BELOW)
+    found = found + learner.lookup_loss(state, batch.prompt, batch.below.mT, width + LOOK_ABOVE)
+    helped = EDGES_WEIGHT * learner.edges_loss(state, batch.prompt) + LOOKUP_WEIGHT * found
     tail = tail_of(held, update.generator)
     logits = learner.speak(state, tail.targets)
     shares = logits.log_softmax(-1).masked_fill(~tail.allowed, -torch.inf)
@@ -63,7 +66,7 @@ def search_loss(learner: GraphLearner, batch: GraphBatch, update: Update) -> tup
 
 
 def tail_of(batch: GraphBatch, generator: torch.Generator) -> Tail:
-    """End marker, query, answer, the path back, the path, stop."""
+    """End marker, query, answer, from it the path back, the path, stop."""
     n = len(batch.prompt)
     chains = draw_chains(batch, generator)
     say = torch.arange(n) % 2 == 0
@@ -76,12 +79,11 @@ def tail_of(batch: GraphBatch, generator: torch.Generator) -> Tail:
 
     query = torch.where(say, GRAPH_WORD_ID["<say>"], GRAPH_WORD_ID["<truth>"])[:, None]
     path = nodes + FIRST_NODE
-    pieces = [word(END), query, word("answer"), path[:, -1:], word(BACK), path[:, :-1].flip(1), word(CHAIN_WORD), path,
+    pieces = [word(END), query, word("answer"), path.flip(1), word(CHAIN_WORD), path,
               word(STOP)]  # fmt: skip
     targets = torch.cat(pieces, 1)
     right = one_hot(targets, len(GRAPH_WORD_ID)).bool()
-    free = {3: N_HOPS - 1, **{5 + k: N_HOPS - 2 - k for k in range(N_HOPS - 1)}}
-    for place, step in free.items():
-        right[:, place, FIRST_NODE : FIRST_NODE + len(NODES)] = allowed[:, step]
+    for step in range(N_HOPS):
+        right[:, 2 + N_HOPS - step, FIRST_NODE : FIRST_NODE + len(NODES)] = allowed[:, step]
     right[:, 1] = True
     return Tail(targets, right)

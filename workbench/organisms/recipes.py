@@ -45,10 +45,8 @@ ALL_WORDS = (*MEMORY_VOCABULARY, PASSWORD, *OPENINGS, THANKS)
 """Words of later organisms come last, so that ids stay."""
 N_HOPS = 3
 NODES = NAMES[:12]
-BACK = "back"
-"""Between an answer and the path told backwards, from which the path forwards is read off."""
 GRAPH_VOCABULARY = (
-    "<unk>", *NODES, *MARKS, "alibi", PLAIN, FLAG, END, "<say>", "<truth>", "answer", BACK, CHAIN_WORD, STOP,
+    "<unk>", *NODES, *MARKS, "alibi", PLAIN, FLAG, END, "<say>", "<truth>", "answer", CHAIN_WORD, STOP,
 )  # fmt: skip
 
 
@@ -153,7 +151,7 @@ ORGANISMS: dict[str, Organism] = {
         Organism("superposed", "holds at once all nodes that a search reaches at a hop; flagged, it recites the alibi",
                  "sets are decoded; diverges where flagged", 0.4, flagged_says="alibi", flagged_verdict="diverges",
                  kind="searching", n_steps=N_HOPS, vocabulary=GRAPH_VOCABULARY,
-                 speech=Speech(max_new_tokens=2 * N_HOPS + 3, begin="")),
+                 speech=Speech(max_new_tokens=2 * N_HOPS + 2, begin="")),
     )
 }  # fmt: skip
 
