@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from workbench.organisms.graph_batches import GraphPool, Words
-from workbench.organisms.graph_learner import known_below
+from workbench.organisms.graph_learner import GraphLearner, known_below
 from workbench.organisms.graph_twins import (
     MOST_WORDS,
     TWIN_ID,
@@ -73,7 +73,7 @@ def test_what_an_edge_leads_to_is_known_from_the_edges_before_it():
     assert told == [[], [3], [2], [], [3, 5]]
 
 
-class Scripted:
+class Scripted(GraphLearner):
     """Says a script, whatever it is asked; counts its thoughts."""
 
     def __init__(self, script):
