@@ -196,7 +196,7 @@ def assemble(
             if (step := step_at(honest.answer_place, int(store.problems[i]["n_steps"]))) is not None
         ),
     )
-    problems = problem_records(case)
+    problems, power = problem_records(case), stated_power(case, honest.answer_place)
     return AuditRecord(
         status="complete",
         n_done=len(problems),
@@ -209,12 +209,12 @@ def assemble(
             n_causal=causal.channel.n, batch_size=SHARD_PROBLEMS, labels=honest.labels, reader=plan.reader,
         ),
         warnings=audit_warnings(store, honest, fits, case.honest, n_left_out),
-        summary=summarise(case, problems),
+        summary=summarise(case, problems, power),
         steps=step_summaries(case),
         problems=problems,
         slots=slot_records(store, honest, case.honest, case.audited, seed=plan.seed)
         if model.family == "memory" else [],
-        power=stated_power(case, honest.answer_place),
+        power=power,
         text=monitor_text(
             texts_of(store, honest, speaking, audited), [problem.id for problem in problems],
             [problem.verdict == "diverges" for problem in problems], honest.answer_place,
