@@ -16,8 +16,6 @@ SEARCHED = Graphs(hops=(N_HOPS, N_HOPS), n_nodes=(len(NODES), len(NODES)), orpha
 """Every problem uses all names."""
 GRAPH_WORD_ID = {word: k for k, word in enumerate(GRAPH_VOCABULARY)}
 FIRST_NODE = GRAPH_WORD_ID[NODES[0]]
-N_GRAPHS = 4096
-"""Graphs that a training draws; each is seen under many names."""
 
 WORDS = Words(
     first_name=FIRST_NODE, n_names=len(NODES), edge_end=GRAPH_WORD_ID[EDGE_END], question=GRAPH_WORD_ID[QUESTION],
@@ -75,7 +73,7 @@ def is_path(problem: Problem, claims: tuple[str, ...]) -> bool:
 
 def graph_stream(what: Organism, seed: int, batch_size: int, pool: int) -> Iterator[Any]:
     """Endless problems as tensors: graphs drawn once, names drawn for every update."""
-    drawn = SEARCHED.draw(min(pool, N_GRAPHS), seed=_graph_seed(seed))
+    drawn = SEARCHED.draw(pool, seed=_graph_seed(seed))
     generator = np.random.default_rng([seed, 5])
     return endless([GraphPool(drawn, WORDS)], generator, batch_size=batch_size, flagged_share=what.flagged_share)
 
