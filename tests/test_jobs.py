@@ -1,0 +1,108 @@
+"""Jobs outlive who started them: they end, fail, are cancelled, lost and resumed, and their files say so."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from workbench.errors import ConfigError, CorruptArtifact
+from workbench.jobs import JobStatus, cancel, jobs_in, read_job, resume, start
+from workbench.jobs.folder import STATUS, wait, write_status
+from workbench.organisms.kinds import make_items
+from workbench.organisms.recipes import organism
+from workbench.store import RunStore, write_file
+from workbench.tasks import problem_lines
+
+
+def problems(folder: Path, n: int) -> Path:
+    items = make_items(organism("honest"), n, seed=5, flagged_share=0.0)
+    write_file(folder / "p.jsonl", problem_lines(item.problem for item in items))
+    return folder / "p.jsonl"
+
+
+def capturing(root: Path, n: int) -> list[str]:
+    problems(root, n)
+    return ["capture", "organism:honest", "--problems", "p.jsonl", "--out", "run", "--no-channel"]
+
+
+def until_it_counts(place: Path) -> None:
+    deadline = time.monotonic() + 120
+    while read_job(place).status.done < 1:
+        assert time.monotonic() < deadline, read_job(place)
+        time.sleep(0.05)
+
+
+def test_a_job_runs_to_its_end_in_its_own_folder(tmp_path: Path) -> None:
+    job = start(tmp_path, capturing(tmp_path, 40), title="capture the honest one")
+    assert job.name == "0001-capture"
+    assert job.alive
+    ended = wait(job.folder, seconds=120)
+    assert (ended.status.state, ended.status.exit_code, ended.status.attempts) == ("done", 0, 1)
+    assert (ended.status.stage, ended.status.done, ended.status.planned) == ("capture", 40, 40)
+    assert len(RunStore(tmp_path / "run").problems) == 40
+    assert "40 problems" in ended.log
+    assert [one.name for one in jobs_in(tmp_path)] == ["0001-capture"]
+
+
+def test_a_job_that_fails_says_why(tmp_path: Path) -> None:
+    command = ["capture", "organism:honest", "--problems", "absent.jsonl", "--out", "run"]
+    ended = wait(start(tmp_path, command, title="nothing there").folder, seconds=120)
+    assert (ended.status.state, ended.status.exit_code) == ("failed", 2)
+    assert "absent.jsonl" in ended.log
+    assert ended.status.message
+
+
+@pytest.mark.slow
+def test_a_cancelled_job_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    job = start(tmp_path, capturing(tmp_path, 1500), title="many")
+    until_it_counts(job.folder)
+    with pytest.raises(ConfigError, match="is running"):
+        resume(job.folder)
+    cancel(job.folder)
+    stopped = wait(job.folder, seconds=120)
+    assert (stopped.status.state, stopped.status.exit_code) == ("cancelled", 130)
+    assert 0 < stopped.status.done < 1500
+    ended = wait(resume(job.folder).folder, seconds=240)
+    assert (ended.status.state, ended.status.attempts) == ("done", 2)
+    first = next(int(n) for n in re.findall(r"capture: (\d+)/1500", ended.log.rpartition("stopped as asked")[2]))
+    assert first >= stopped.status.done  # what was captured is not captured again
+    assert len(RunStore(tmp_path / "run").problems) == 1500
+
+
+@pytest.mark.slow
+def test_a_job_whose_process_was_killed_is_lost_and_can_be_resumed(tmp_path: Path) -> None:
+    job = start(tmp_path, capturing(tmp_path, 1500), title="many")
+    until_it_counts(job.folder)
+    holder = re.search(r"process (\d+)", (job.folder / ".lock").read_text())
+    assert holder is not None
+    os.killpg(int(holder[1]), signal.SIGKILL)
+    lost = wait(job.folder, seconds=30)
+    assert lost.status.state == "lost"
+    ended = wait(resume(job.folder).folder, seconds=240)
+    assert ended.status.state == "done"
+
+
+def test_only_commands_of_the_workbench_run_as_jobs(tmp_path: Path) -> None:
+    for command in ([], ["dashboard"], ["rm", "-rf"]):
+        with pytest.raises(ConfigError, match="does not run as a job"):
+            start(tmp_path, command, title="no")
+    assert not (tmp_path / "jobs").exists()
+
+
+def test_a_job_without_a_process_is_not_running(tmp_path: Path) -> None:
+    place = tmp_path / "jobs" / "0001-audit"
+    place.mkdir(parents=True)
+    spec = {"schema": "neuralese-job/1", "title": "t", "command": ["audit"], "folder": "/", "created": "2026"}
+    (place / "job.json").write_text(json.dumps(spec))
+    write_status(place, JobStatus(state="running", updated="2026-01-01T00:00:00+00:00", attempts=1))
+    assert read_job(place).status.state == "lost"
+    (place / STATUS).write_text('{"state": "asleep"}')
+    with pytest.raises(CorruptArtifact):
+        read_job(place)
+    assert jobs_in(tmp_path) == []
