@@ -52,7 +52,7 @@ def bandwidth(
     """
     from workbench.bandwidth import REPORT_NAME, BandwidthPlan, run_bandwidth
     from workbench.cli.terminal import print_json, progress_on_stderr, stdout, table
-    from workbench.reports.bandwidth_words import COLUMNS, bits_rows, headline, notices
+    from workbench.reports.bandwidth_words import SHORT_COLUMNS, headline, notices, short_rows
     from workbench.tasks import read_problems
 
     use_threads(threads)
@@ -65,7 +65,7 @@ def bandwidth(
         print_json({"out": str(out), "report": str(out / REPORT_NAME), **record.to_plain()})
         return 0
     console = stdout()
-    console.print(table("Bits per problem, by step", COLUMNS, bits_rows(record)))
+    console.print(table("Bits per problem, by step", SHORT_COLUMNS, short_rows(record)))
     for line in [headline(record), *notices(record), f"report: {out / REPORT_NAME}"]:
         console.print(line, markup=False)
     return 0

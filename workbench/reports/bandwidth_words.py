@@ -34,7 +34,7 @@ def code_words(code: CodeRecord) -> str:
     """A code in words."""
     if code.kind == "vector":
         return "one word for all" if code.words == 1 else f"{code.words} words"
-    return f"{code.rank} components, rounded to {number(code.width)} deviations"
+    return f"rank {code.rank}, width {number(code.width)}"
 
 
 def _row(
@@ -56,6 +56,21 @@ def bits_rows(record: BandwidthRecord) -> list[tuple[str, ...]]:
     """One row for each step, and one for all of them; the columns are `COLUMNS`."""
     rows = [_row(record, f"step {row.step}", row.decodable, row.sweep, row.numbers) for row in record.steps]
     return [*rows, _row(record, "all steps", record.chain, record.whole, record.whole.numbers)]
+
+
+SHORT_COLUMNS = ("thoughts", "container", "decodable (95 %)", "shuffled", "used, at most (95 %)", "said text changes")
+
+
+def short_rows(record: BandwidthRecord) -> list[tuple[str, ...]]:
+    """The same numbers in fewer columns, for a terminal; the columns are `SHORT_COLUMNS`."""
+    rows: list[tuple[str, ...]] = []
+    for name, container, bits, interval, shuffled, _, used, span_used, changed, _ in bits_rows(record):
+        rows.append((name, container, _beside(bits, interval), shuffled, _beside(used, span_used), changed))
+    return rows
+
+
+def _beside(value: str, ends: str) -> str:
+    return value if ends == "–" else f"{value} ({ends})"
 
 
 def headline(record: BandwidthRecord) -> str:
