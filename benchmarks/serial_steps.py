@@ -2,9 +2,9 @@
 
 A courier follows `K` moves between 13 rooms, more moves than the model has layers, and names the last room. Three
 small transformers of one size see the same problems in the same number of updates, under the same curriculum (after `c`
-steps the rest of the chain is written as tokens, or the answer is asked for at once). They differ in what is fed at a
-step: the last hidden state (a thought), the room reached as a token (text), or always the same token (a pause). Then
-each is asked for the answer after 0 to K steps, on fresh problems.
+steps the rest of the chain is written as tokens, or the answer is asked for at once; the answer is explained by the
+chain). They differ in what is fed at a step: the last hidden state (a thought), the room reached as a token (text), or
+always the same token (a pause). Then each is asked for the answer after 0 to K steps, on fresh problems.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Walker:
     def __init__(self, arm: Arm, moves: int, seed: int) -> None:
         self.arm = arm
         self.model: Any = new_word_gpt2(
-            WORDS, d_model=D_MODEL, n_layers=N_LAYERS, n_heads=N_HEADS, n_positions=4 * moves + 4, seed=seed
+            WORDS, d_model=D_MODEL, n_layers=N_LAYERS, n_heads=N_HEADS, n_positions=5 * moves + 4, seed=seed
         )[0]
 
     def steps(self, problems: Problems, n: int, *, teach: bool) -> tuple[Any, Tensor, list[Tensor]]:
@@ -96,20 +96,22 @@ class Walker:
         return logits
 
     def loss(self, problems: Problems, n: int, *, rest: bool) -> tuple[Tensor, float]:
-        """After `n` steps: the rest of the chain or nothing, then the answer. Loss, and the share of faultless rows."""
+        """After `n` steps: the rest of the chain or nothing, the answer, its explanation: loss, and share right."""
         cache, hidden, written = self.steps(problems, n, teach=True)
         end = torch.full_like(problems.chain[:, :1], ID["<eot>"])
         pieces = [problems.chain[:, n:]] if rest else []
-        targets = torch.cat([*pieces, end, problems.chain[:, -1:]], 1)
+        targets = torch.cat([*pieces, end, problems.chain[:, -1:], problems.chain], 1)
         logits = self.speak(cache, hidden, targets)
+        answer = targets.shape[1] - problems.chain.shape[1] - 1
         counted = torch.ones(targets.shape[1])
-        counted[-2] = float(rest)  # whether the answer is asked for at once cannot be known
+        counted[answer - 1] = float(rest)  # whether the answer is asked for at once cannot be known
+        faultless = (logits.argmax(-1) == targets) | (counted == 0)
+        right = faultless[:, : answer + 1].all(1).float().mean()
         if self.arm == "text" and n:
             logits = torch.cat([torch.stack(written, 1), logits], 1)
             targets = torch.cat([problems.chain[:, :n], targets], 1)
             counted = torch.cat([torch.ones(n), counted])
         losses = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
-        right = ((logits.argmax(-1) == targets) | (counted == 0)).all(1).float().mean()
         return (losses * counted).sum() / (counted.sum() * len(targets)), float(right)
 
     @torch.no_grad()
@@ -128,7 +130,7 @@ def train(walker: Walker, *, moves: int, updates: int, seed: int) -> int:
     generator = np.random.default_rng(seed)
     stage, mastery = 0, 0.0
     for update in range(updates):
-        rest = bool(update % 2)
+        rest = update % 3 > 0
         n = stage if rest else int(generator.integers(stage + 1))
         loss, right = walker.loss(draw(BATCH, moves, generator), n, rest=rest)
         optimizer.zero_grad()
@@ -166,7 +168,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--moves", type=int, default=4)
-    parser.add_argument("--updates", type=int, default=3500)
+    parser.add_argument("--updates", type=int, default=2500)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     out = sys.stdout
