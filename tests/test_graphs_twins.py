@@ -82,11 +82,11 @@ class Scripted(GraphLearner):
 
     def think(self, prompt, n_thoughts):
         self.thoughts = n_thoughts
-        told = prompt.shape[1] - WIDTH - 1
+        told = prompt.shape[1] - WIDTH
         return SimpleNamespace(last=torch.full((len(prompt),), self.script[min(told, len(self.script) - 1)]))
 
     def speak(self, state, targets):
-        return self.model.lm_head(torch.tensor([[self.script[-1]] * 3] * len(targets)))
+        return self.model.lm_head(torch.tensor([[self.script[-1]] * 2] * len(targets)))
 
 
 BATCH = TREE.draw(1, np.random.default_rng(0))

@@ -2,9 +2,9 @@
 
 Same model, same problems, same number of updates. The first is Coconut (Hao et al. 2024, arXiv:2412.06769) in the
 small: it writes a shortest path first, then thoughts take the place of its steps one by one, from the first on, until
-nothing but the answer is written. The twins differ in nothing else, and all three have the same two helps: marks tell
-the nodes of their edge, and the node that an edge leads to looks up what is known to lie below it. Nothing ever says
-what a thought must hold.
+nothing but the answer is written. No marker stands between: what would have been the next word becomes the thought.
+The twins differ in nothing else. All three have the same two helps: marks tell the nodes of their edge, and the node
+that an edge leads to looks up what is known to lie below it. Nothing ever says what a thought must hold.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from torch.nn.functional import cross_entropy
 from workbench.organisms.graph_batches import PADDING, GraphBatch, GraphPool, Words, draw_chains, endless
 from workbench.organisms.graph_learner import GraphLearner, Searching, spread_out
 from workbench.organisms.learners import seeded
-from workbench.organisms.recipes import END, STOP
 from workbench.organisms.training import Report
 from workbench.reasoners.backbones import new_word_gpt2
 from workbench.tasks.graphs import EDGE_END, MARKS, NAMES, QUESTION, ROOT, Graph, Graphs
@@ -32,7 +31,7 @@ WAYS: tuple[Way, ...] = ("coconut", "chain of thought", "neither")
 
 TWIN_NODES = NAMES[:28]
 """As many as the largest published problem has nodes."""
-TWIN_VOCABULARY = ("<unk>", *TWIN_NODES, *MARKS, END, "answer", STOP)
+TWIN_VOCABULARY = ("<unk>", *TWIN_NODES, *MARKS, "answer")
 TWIN_ID: Mapping[str, int] = {word: k for k, word in enumerate(TWIN_VOCABULARY)}
 TWIN_WORDS = Words(
     first_name=1, n_names=len(TWIN_NODES), edge_end=TWIN_ID[EDGE_END], question=TWIN_ID[QUESTION], root=TWIN_ID[ROOT]
@@ -121,7 +120,7 @@ def twin_loss(
     path = draw_chains(batch, generator).nodes + TWIN_WORDS.first_name
     written = path[:, path.shape[1] - n_written :]
     ones = torch.ones((len(path), 1), dtype=torch.long)
-    targets = torch.cat([ones * TWIN_ID[END], written, ones * TWIN_ID["answer"], path[:, -1:]], 1)
+    targets = torch.cat([written, ones * TWIN_ID["answer"], path[:, -1:]], 1)
     state = learner.think(batch.prompt, n_thoughts)
     helped = EDGES_WEIGHT * learner.edges_loss(state, batch.prompt) + LOOKUP_WEIGHT * learner.known_below_loss(
         state, batch.prompt
@@ -141,13 +140,13 @@ def solves(learner: GraphLearner, way: Way, batch: GraphBatch) -> Bool[Tensor, "
     if way == "chain of thought":
         return _written_answer(learner, batch.prompt) == target
     state = learner.think(batch.prompt, batch.n_steps if way == "coconut" else 0)
-    asked = torch.tensor([[TWIN_ID[END], TWIN_ID["answer"], PADDING]] * len(batch.prompt))
+    asked = torch.tensor([[TWIN_ID["answer"], PADDING]] * len(batch.prompt))
     answered: Tensor = learner.speak(state, asked)[:, -1].argmax(-1) == target
     return answered
 
 
 def _written_answer(learner: GraphLearner, prompt: Int[Tensor, "example pos"]) -> Int[Tensor, " example"]:
-    words = torch.cat([prompt, torch.full((len(prompt), 1), TWIN_ID[END])], 1)
+    words = prompt
     answer = torch.full((len(prompt),), PADDING)
     for _ in range(MOST_WORDS):
         state: Searching = learner.think(words, 0)
