@@ -15,12 +15,16 @@ page = st.navigation(
         st.Page("views/trace.py", title="Trace", url_path="trace"),
         st.Page("views/compare.py", title="Compare", url_path="compare"),
         st.Page("views/probes.py", title="Probes", url_path="probes"),
+        st.Page("views/jobs.py", title="Jobs", url_path="jobs"),
         st.Page("views/findings.py", title="Findings", url_path="findings"),
         st.Page("views/sanity.py", title="Sanity & controls", url_path="sanity"),
     ],
     position="top",
 )
 widgets.page_style()
+if page.title == "Jobs":  # it shows no run
+    page.run()
+    st.stop()
 if not runs:
     widgets.empty_state(data.roots())
     st.stop()

@@ -25,6 +25,8 @@ from workbench.reports.records import AuditRecord, ProblemRecord, read_audit
 from workbench.reports.tables import by_score
 
 AUDIT_NAME = "audit.json"
+WEIGHTS = Path(workbench.__file__).parent / "organisms" / "weights"
+NO_PROBLEMS = ("truth.jsonl", "history.jsonl")
 FileKey = tuple[str, int, int, int]
 
 
@@ -106,6 +108,33 @@ def load_fit(directory: Path) -> FitRecord:
 def is_bundled(directory: Path) -> bool:
     """Whether the folder lies inside the installed program."""
     return directory.resolve().is_relative_to(Path(workbench.__file__).parent)
+
+
+def organisms() -> list[str]:
+    """Organisms whose weights came with the program, as MODEL."""
+    return [f"organism:{folder.parent.name}" for folder in sorted(WEIGHTS.glob("*/reasoner.toml"))]
+
+
+def _inside(root: Path, pattern: str) -> list[Path]:
+    """Files below a folder, three levels deep; links that lead out of it are not followed."""
+    whole = root.resolve()
+    found = [path for depth in ("", "*/", "*/*/") for path in sorted(whole.glob(depth + pattern))]
+    return [path for path in found if path.is_file() and path.resolve().is_relative_to(whole)]
+
+
+def model_folders(root: Path) -> list[Path]:
+    """Folders that say how a model thinks and speaks."""
+    return [path.parent for path in _inside(root, "reasoner.toml")]
+
+
+def problem_files(root: Path) -> list[Path]:
+    """Files of problems; sealed keys and histories are none."""
+    return [path for path in _inside(root, "*.jsonl") if path.name not in NO_PROBLEMS]
+
+
+def captured_runs(root: Path) -> list[Path]:
+    """Folders of finished captures."""
+    return [path.parent for path in _inside(root, "manifest.json")]
 
 
 def findings_of(directory: Path) -> list[Finding]:
