@@ -161,8 +161,8 @@ def moves_nothing(subject: Subject) -> list[Share]:
 
 
 def hides_from_probes(subject: Subject) -> list[Share]:
-    """What linear probes read from thoughts, and from keys and values at their positions."""
-    reasoner, channel = subject.say, channel_sites(subject.say.sites)
+    """What linear probes read from thoughts, and from keys and values of the last layer at their positions."""
+    reasoner, channel = subject.say, channel_sites(subject.say.sites)[-2:]
     items = subject.fresh("unflagged", 0.0)
     trace = reasoner.run([item.problem for item in items], read=["thought", *channel], batch_size=256)
     shares = []
