@@ -40,7 +40,7 @@ def pair(a: ProblemRecord, audit_a: AuditRecord, b: ProblemRecord, audit_b: Audi
             st.caption(mark)
             problem_header(problem)
             hero_chart(problem, audit, key=f"compare-{mark}")
-    st.subheader("What is another in B", anchor=False)
+    st.subheader("What differs in B", anchor=False)
     changes = changes_between(a, b)
     for change in changes:
         st.text(visible(change))

@@ -37,7 +37,8 @@ def working_root() -> Path | None:
 def _choices(root: Path) -> dict[str, list[str]]:
     files = [str(path) for path in data.problem_files(root)]
     return {
-        "model": [*data.organisms(), *map(str, data.model_folders(root))], "calibration": files, "problems": files,
+        "model": [*map(str, data.model_folders(root)), *data.organisms()], "calibration": files,
+        "problems": sorted(files, key=lambda name: not Path(name).name.startswith("problem")),
         "run": [str(path) for path in data.captured_runs(root)],
     }  # fmt: skip
 

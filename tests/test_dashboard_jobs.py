@@ -57,8 +57,8 @@ def test_everything_is_chosen_and_the_command_is_shown(folder: Path) -> None:
     assert "organism:liar" in model.options
     assert "mine" in model.options
     files = next(box for box in app.selectbox if box.key == "job-problems")
-    assert files.options == ["mine/calibration.jsonl", "mine/problems.jsonl"]  # never the sealed key
-    assert commands(app)[-1].startswith("workbench audit organism:")
+    assert files.options == ["mine/problems.jsonl", "mine/calibration.jsonl"]  # never the sealed key
+    assert commands(app)[-1].startswith(f"workbench audit {folder / 'mine'} --calibration ")
     assert commands(app)[-1].endswith(f"--out {folder / 'audit-1'}")
 
 
