@@ -1,6 +1,7 @@
 """Codes for vectors: few words or few numbers instead of all of them, and how many bits that takes.
 
-Two kinds. A vector code names the nearest of K words (k-means). A scalar code keeps `rank` principal components and
+Three kinds. A vector code names the nearest of K words (k-means). A named code sends the value that a linear probe
+reads, and its words are the mean vectors of the values. A scalar code keeps `rank` principal components and
 rounds each to a multiple of one width, so that components that vary less than the width cost nothing (reverse
 water-filling). Rates are code lengths of rows that a code was not fitted on: the frequencies come from the fit rows,
 with a reserve for symbols that never occurred there, so that rounding ever finer is not free.
@@ -9,7 +10,7 @@ with a reserve for symbols that never occurred there, so that rounding ever fine
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -20,6 +21,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances_argmin
 
 from probes.errors import ProbeDataError
+from probes.linear import ValueProbe
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -86,6 +88,47 @@ def vector_code(X: ArrayLike, n_words: int, *, seed: int = 0) -> VectorCode:
         return VectorCode(distinct, np.bincount(place.ravel()))
     found = KMeans(n_words, n_init=N_STARTS if n_words > 1 else 1, random_state=seed).fit(rows)
     return VectorCode(found.cluster_centers_.astype(np.float64), np.bincount(found.labels_, minlength=n_words))
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCode:
+    """The value that a linear probe reads; its word is the mean vector of the value."""
+
+    words: VectorCode
+    coef: Floats
+    """[K, d]."""
+    intercept: Floats
+    """[K]."""
+
+    def encode(self, X: ArrayLike) -> Ints:
+        """Place of the value read, [n, 1]."""
+        logits = np.asarray(X, dtype=np.float64) @ self.coef.T + self.intercept
+        return np.asarray(logits.argmax(axis=1), dtype=np.int64)[:, None]
+
+    def decode(self, symbols: Ints) -> Floats:
+        """The mean vectors."""
+        return self.words.decode(symbols)
+
+    def bits(self, symbols: Ints) -> Floats:
+        """Frequencies of the values among the fit rows, half a row more for each."""
+        return self.words.bits(symbols)
+
+
+def named_code(X: ArrayLike, labels: Sequence[str], groups: Sequence[str], *, seed: int = 0) -> NamedCode:
+    """The code of these values: probe and means of rows [n, d].
+
+    Raises:
+        ProbeDataError: no rows, rows that are not finite, or other numbers of labels and groups than of rows.
+    """
+    rows, names = _checked(X), np.asarray(labels, dtype=np.str_)
+    if not len(rows) == len(names) == len(groups):
+        raise ProbeDataError(f"{len(rows)} rows, {len(names)} labels and {len(groups)} groups must be equally many")
+    values, place, counts = np.unique(names, return_inverse=True, return_counts=True)
+    words = VectorCode(np.stack([rows[place == k].mean(axis=0) for k in range(len(values))]), counts.astype(np.int64))
+    if len(values) == 1:
+        return NamedCode(words, np.zeros((1, rows.shape[1])), np.zeros(1))
+    probe = ValueProbe(random_state=seed).fit(rows, names, groups=groups)
+    return NamedCode(words, probe.coef_, probe.intercept_)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ def test_a_channel_of_so_many_bits_is_found_to_have_them(bits, n, tmp_path):
     assert record.whole.used.bits == pytest.approx(bits, rel=0.1)
     assert record.whole.used.holds
     assert record.whole.used.changed <= 0.01
+    assert record.whole.named == pytest.approx(bits, rel=0.1)
     assert record.whole.erased > 0.8
     assert record.chain.bits == pytest.approx(bits, rel=0.1)
     assert record.chain.shuffled < 0.1 * bits
@@ -54,6 +55,7 @@ def test_steps_are_told_apart(tmp_path):
     first, second = record.steps
     assert first.decodable.bits == pytest.approx(2, rel=0.1)
     assert second.decodable is None
+    assert (first.sweep.named is None, second.sweep.named is None) == (False, True)
     for step in (first, second):
         assert step.sweep.used.bits == pytest.approx(2, rel=0.1)
     assert record.whole.used.bits == pytest.approx(4, rel=0.1)

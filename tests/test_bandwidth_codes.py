@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from probes.errors import ProbeDataError
 from probes.information import decodable_bits
-from probes.quantise import principal_axes, scalar_code, vector_code
+from probes.quantise import named_code, principal_axes, scalar_code, vector_code
 
 
 def split(n):
@@ -92,6 +92,30 @@ def test_one_word_takes_no_bits():
     code = vector_code(X, 1)
     assert_allclose(code.decode(code.encode(X)), np.tile(X.mean(axis=0), (50, 1)))
     assert_allclose(code.bits(code.encode(X)), 0)
+
+
+def test_a_named_code_sends_the_value_that_is_read_whatever_else_varies():
+    X, labels = planted(400, 8, noise=0.05)
+    rng = np.random.default_rng(5)
+    X = np.hstack([X, 20 * rng.normal(size=(400, 1))])  # far more than the values differ by
+    groups = [f"g{k}" for k in range(200)]
+    code = named_code(X[:200], labels[:200], groups)
+    symbols = code.encode(X[200:])
+    names = np.unique(labels[:200])
+    assert (names[symbols[:, 0]] == np.array(labels[200:])).mean() > 0.97
+    assert code.bits(symbols).mean() == pytest.approx(3, abs=0.2)
+    blind = vector_code(X[:200], 8)
+    assert np.abs(blind.decode(blind.encode(X[200:]))[:, :12] - X[200:, :12]).mean() > 0.3
+    assert np.abs(code.decode(symbols)[:, :12] - X[200:, :12]).mean() < 0.1
+
+
+def test_a_named_code_of_one_value_takes_no_bits_and_misfits_are_refused():
+    X, labels = planted(30, 3, noise=0.1)
+    groups = [f"g{k}" for k in range(30)]
+    code = named_code(X, ["same"] * 30, groups)
+    assert_allclose(code.bits(code.encode(X)), 0)
+    with pytest.raises(ProbeDataError, match="equally many"):
+        named_code(X, labels[1:], groups)
 
 
 def test_a_scalar_code_errs_by_half_its_width_and_no_more():

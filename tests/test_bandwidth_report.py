@@ -99,12 +99,13 @@ def test_figures_show_all_four_kinds_of_every_step(record):
 
 def test_the_rate_chart_falls_to_what_is_allowed(record):
     chart = rate_chart(record.whole, allowed=0.01)
-    vector, scalar, allowed = chart.series
+    vector, scalar, named, allowed = chart.series
+    assert len(named.x) == 1
     assert vector.y[0] == record.whole.erased > 0.5
     assert vector.y[-1] <= 0.01
     assert list(scalar.y) == sorted(scalar.y, reverse=True)
     assert allowed.y == (0.01, 0.01)
-    assert len(rates_figure(record.whole, allowed=0.01).data) == 3
+    assert len(rates_figure(record.whole, allowed=0.01).data) == 4
     ET.fromstring(rates_svg(record.whole, allowed=0.01, theme="dark"))
 
 
@@ -143,7 +144,7 @@ def test_the_record_reads_back_and_refuses_what_is_impossible(folder, record):
         with pytest.raises(SchemaError, match=field):
             parse_record(BandwidthRecord, spoilt, path=path)
     for wrong in ({"kind": "vector"}, {"kind": "scalar", "rank": 1}, {"kind": "vector", "words": 1, "rank": 2}):
-        with pytest.raises(SchemaError, match="a vector code has words"):
+        with pytest.raises(SchemaError, match="a vector or named code"):
             parse_record(CodeRecord, wrong, path=path)
 
 

@@ -100,7 +100,7 @@ def run_bandwidth(
         decoded = decode(store, speaking, thoughts, sides, seed=plan.seed, progress=is_read)
         seeds = [seed_of(plan.seed, problem) for problem in problems]
         bench = Bench(
-            model.reasoner, problems, seeds, thoughts, sides, n_measured=plan.n_measured, seed=plan.seed,
+            model.reasoner, problems, seeds, thoughts, decoded.known, sides, n_measured=plan.n_measured, seed=plan.seed,
             heard=lambda: stop.check(hint=RESUME),
         )  # fmt: skip
         swept = _swept(bench, thoughts, plan, out, store.root, tell)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
-from probes.quantise import Axes, Code, principal_axes, scalar_code, vector_code
-from workbench.bits.known import CONFIRM, FIT, SEARCH, Sides, Thoughts
+from probes.quantise import Axes, Code, named_code, principal_axes, scalar_code, vector_code
+from workbench.bits.known import CONFIRM, FIT, SEARCH, Known, Sides, Thoughts, name_of
 from workbench.bits.quantising import Codes, Place, flat, quantise
 from workbench.claims import parse_said
 from workbench.reasoners.base import Reasoner
@@ -43,6 +43,7 @@ class Bench:
         problems: all problems of the run, in its order.
         seeds: of each problem.
         thoughts: of all problems.
+        known: step -> value, of each problem.
         sides: who is learned from.
         n_measured: most problems that a code is tried on, and most that the code found is measured on.
         seed: of k-means and bootstrap.
@@ -55,6 +56,7 @@ class Bench:
         problems: Sequence[Problem],
         seeds: Sequence[int],
         thoughts: Thoughts,
+        known: Sequence[Mapping[int, Known]],
         sides: Sides,
         *,
         n_measured: int,
@@ -66,10 +68,15 @@ class Bench:
         self.measured = {role: sides.places(role)[:n_measured] for role in (SEARCH, CONFIRM)}
         fit = set(sides.places(FIT))
         self.rows: dict[Place, Floats] = {}
+        self.named: dict[Place, list[tuple[int, str, str]]] = {}
+        """(row, value, group) of the rows whose value is known."""
         for place, vectors in thoughts.vectors.items():
-            mine = vectors[[example in fit for example in thoughts.examples[place].tolist()]]
-            if len(mine):
-                self.rows[place] = mine
+            mine = np.array([example in fit for example in thoughts.examples[place].tolist()], dtype=np.bool_)
+            if mine.any():
+                self.rows[place] = vectors[mine]
+                examples = thoughts.examples[place][mine].tolist()
+                self.named[place] = [(k, name_of(known[e][place[0]]), sides.groups[e]) for k, e in enumerate(examples)
+                                     if place[0] in known[e]]  # fmt: skip
         self.axes: dict[Place, Axes] = {}
         self.codes: dict[tuple[Place, CodeRecord], Code] = {}
         self.intact = {role: self._said(role) for role in self.measured}
@@ -82,6 +89,11 @@ class Bench:
     def places(self, step: int | None) -> list[Place]:
         """Visits of one step, or of all."""
         return [place for place in self.rows if step is None or place[0] == step]
+
+    def n_values(self, step: int | None) -> int | None:
+        """Values at the place of one step, or of all, that has most; None where a place has none."""
+        counts = [len({value for _, value, _ in self.named[place]}) for place in self.places(step)]
+        return max(counts) if counts and all(counts) else None
 
     def rerun_changed(self, said: Sequence[str]) -> float:
         """Share of problems measured whose said text is not the one captured, though nothing was edited."""
@@ -129,6 +141,9 @@ class Bench:
         return self.codes[place, what]
 
     def _fitted(self, place: Place, what: CodeRecord) -> Code:
+        if what.kind == "named":
+            kept, values, groups = zip(*self.named[place], strict=True)
+            return named_code(self.rows[place][list(kept)], values, groups, seed=self.seed)
         if what.words is not None:
             return vector_code(self.rows[place], what.words, seed=self.seed)
         axes = self._axes(place)

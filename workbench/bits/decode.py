@@ -80,6 +80,8 @@ class Decoded:
     """Steps of which enough is known."""
     chain: ChainRecord | None
     labels: Labels
+    known: Sequence[Mapping[int, Known]]
+    """Step -> value, of each problem."""
 
     def record(self, step: int) -> DecodableRecord | None:
         """Of one step, where enough is known."""
@@ -108,7 +110,7 @@ def decode(
         if found is not None:
             steps[step] = found
         progress(done, len(thoughts.steps))
-    return Decoded(steps, chain_bits(list(steps.values()), sides, seed=seed), labels)
+    return Decoded(steps, chain_bits(list(steps.values()), sides, seed=seed), labels, known)
 
 
 @dataclass(slots=True)

@@ -78,6 +78,11 @@ def known_values(store: RunStore, speaking: Speaking) -> tuple[list[dict[int, Kn
     return known, "mixed" if len(kinds) == 2 else next(iter(kinds), "none")
 
 
+def name_of(value: Known) -> str:
+    """One name for a value, or for a set of values."""
+    return value if isinstance(value, str) else " + ".join(sorted(value))
+
+
 @dataclass(frozen=True, slots=True)
 class Thoughts:
     """Thoughts of captured problems."""

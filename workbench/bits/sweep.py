@@ -47,6 +47,12 @@ class _Search:
             middle = (enough + too_few) // 2
             enough, too_few = (middle, too_few) if self.keeps(_words(middle)) else (enough, middle)
 
+    def named(self) -> None:
+        """The value that a probe reads, where values are known."""
+        n_values = self.bench.n_values(self.step)
+        if n_values is not None:
+            self.keeps(CodeRecord(kind="named", words=n_values))
+
     def scalar(self) -> None:
         """For each rank, the coarsest width that will do, if the finest does."""
         for rank in doublings(self.bench.rank(self.step)):
@@ -87,6 +93,7 @@ def sweep(bench: Bench, step: int | None, numbers: int, *, allowed: float) -> Sw
     search = _Search(bench, step, allowed)
     search.keeps(_words(1))
     search.vector()
+    search.named()
     search.scalar()
     kept = search.kept()
     ranks = [one.rank for one in kept if one.rank is not None]
@@ -96,6 +103,7 @@ def sweep(bench: Bench, step: int | None, numbers: int, *, allowed: float) -> Sw
         erased=search.tried[_words(1)].changed,
         used=_confirmed(bench, kept[0], step, allowed) if kept else None,
         least_vector=min((one.bits for one in kept if one.kind == "vector"), default=None),
+        named=min((one.bits for one in kept if one.kind == "named"), default=None),
         least_scalar=min((one.bits for one in kept if one.kind == "scalar"), default=None),
         least_rank=min(ranks, default=None),
         tried=sorted(

@@ -126,11 +126,11 @@ def bits_figure(record: BandwidthRecord, *, theme: Theme = "light") -> go.Figure
 def rate_chart(sweep: SweepRecord, *, allowed: float) -> Chart:
     """Share of problems whose said text changes, by the rate of the code."""
     ends, ticks = axis(max(one.bits for one in sweep.tried))
-    kinds = (("vector codes", "vector"), ("scalar codes, least change so far", "scalar"))
+    kinds = (("vector codes", "vector"), ("scalar, least so far", "scalar"), ("value read", "named"))
     series = [
         _series(name, rank, [one for one in sweep.tried if one.kind == kind]) for rank, (name, kind) in enumerate(kinds)
     ]
-    series.append(Series(f"{allowed:.0%} allowed", 2, ends, (allowed, allowed), has_marks=False))
+    series.append(Series(f"{allowed:.0%} allowed", 3, ends, (allowed, allowed), has_marks=False))
     return Chart(
         "bits per problem", "said text changes", ends, ticks, tuple(one for one in series if one.x), is_log=True
     )
@@ -141,7 +141,7 @@ def _series(name: str, rank: int, tried: list[TriedRecord]) -> Series:
     for one in sorted(tried, key=lambda one: one.bits):
         least = min(least, one.changed)
         x.append(drawn_at(one.bits))
-        y.append(one.changed if rank == 0 else least)
+        y.append(least if one.kind == "scalar" else one.changed)
     return Series(name, rank, tuple(x), tuple(y))
 
 

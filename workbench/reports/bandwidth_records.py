@@ -24,9 +24,9 @@ R = TypeVar("R", bound=Record)
 class CodeRecord(Record):
     """One way to send a thought."""
 
-    kind: Literal["vector", "scalar"]
+    kind: Literal["vector", "named", "scalar"]
     words: Annotated[int, Field(ge=1)] | None = None
-    """Of a vector code."""
+    """Of a vector code; of a named code, as many as there are values at the place that has most."""
     rank: Count | None = None
     """Principal components that a scalar code keeps."""
     width: Annotated[float, Field(gt=0)] | None = None
@@ -35,8 +35,8 @@ class CodeRecord(Record):
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:
         given = [value is not None for value in (self.words, self.rank, self.width)]
-        if given != ([True, False, False] if self.kind == "vector" else [False, True, True]):
-            raise ValueError("a vector code has words, a scalar code has rank and width")
+        if given != ([False, True, True] if self.kind == "scalar" else [True, False, False]):
+            raise ValueError("a vector or named code has words, a scalar code has rank and width")
         return self
 
 
@@ -77,6 +77,8 @@ class SweepRecord(Record):
     used: UsedRecord | None
     """None where no code that was tried keeps what is said."""
     least_vector: Bits | None
+    named: Bits | None
+    """Rate of the value read from each thought, where sending that keeps what is said."""
     least_scalar: Bits | None
     least_rank: Count | None
     """Fewest principal components that keep what is said when rounded as finely as was tried."""
@@ -84,7 +86,7 @@ class SweepRecord(Record):
 
     @model_validator(mode="after")
     def _least_is_tried(self) -> Self:
-        if (self.used is None) != (self.least_vector is None and self.least_scalar is None):
+        if (self.used is None) != (self.least_vector is self.named is self.least_scalar is None):
             raise ValueError("a code is used exactly where one keeps what is said")
         return self
 

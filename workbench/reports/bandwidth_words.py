@@ -32,6 +32,8 @@ def bits_range(interval: Interval) -> str:
 
 def code_words(code: CodeRecord) -> str:
     """A code in words."""
+    if code.kind == "named":
+        return f"value read, of {code.words}"
     if code.kind == "vector":
         return "one word for all" if code.words == 1 else f"{code.words} words"
     return f"rank {code.rank}, width {number(code.width)}"
