@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import jensenshannon
 
 from workbench.claims import parse_said
 from workbench.divergence import compare_chains, find_answer_place, problem_score
@@ -133,3 +134,10 @@ answer = "(.+)"
     with pytest.raises(SchemaError, match=named) as caught:
         parse_recipe(text, path="reasoner.toml")
     assert caught.value.field == "speaking.same"
+
+
+@pytest.mark.parametrize("p", [1.0, 1 - 1e-16, 0.999, 0.5, 0.01, 1e-300])
+def test_bits_are_those_of_the_jensen_shannon_divergence_and_zero_where_it_is_certain(p: float) -> None:
+    reading = Reading(0, ("a", "b", "c"), np.log(np.array([p, max((1 - p) / 2, 1e-320), max((1 - p) / 2, 1e-320)])))
+    known = 0.0 if p > 0.9999 else jensenshannon(np.exp(reading.log_proba), [1.0, 0.0, 0.0], base=2) ** 2
+    assert reading.divergence_bits("a") == pytest.approx(known, abs=1e-9)

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial.distance import jensenshannon
-from scipy.special import expit, log_expit
+from scipy.special import expit, log_expit, xlog1py, xlogy
 
 from probes.frozen import shown_set
 
@@ -73,9 +72,7 @@ class Reading:
         """Jensen-Shannon divergence between the reading and certainty in what was said, bits in [0, 1]."""
         if said is None or said not in self.values:
             return 1.0
-        certain = np.zeros(len(self.values))
-        certain[self.values.index(said)] = 1.0
-        return float(min(1.0, jensenshannon(np.exp(self.log_proba), certain, base=2) ** 2))
+        return _bits_from_certain(float(np.exp(self.log_proba[self.values.index(said)])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +131,7 @@ class SetReading:
         named = _named(said) if said is not None else ()
         if not named or not set(named) <= set(self.values):
             return 1.0
-        p = expit(np.array([self.log_odds[self.values.index(value)] for value in named]))
-        return float(max(min(1.0, jensenshannon([q, 1 - q], [1.0, 0.0], base=2) ** 2) for q in p))
+        return max(_bits_from_certain(float(expit(self.log_odds[self.values.index(value)]))) for value in named)
 
     @property
     def guess(self) -> float:
@@ -152,6 +148,14 @@ AnyReading = Reading | SetReading
 
 JOINED_BY = "+"
 """Between the members of a claim that states a whole set."""
+
+
+def _bits_from_certain(p: float) -> float:
+    """Jensen-Shannon divergence between a distribution and certainty in a value to which it gives `p`, bits in [0, 1].
+
+    Closed form: the general one takes the root of a rounding error below zero where the two are the same.
+    """
+    return float(np.clip(1 - (xlog1py(1 + p, p) - xlogy(p, p)) / (2 * math.log(2)), 0.0, 1.0))
 
 
 def _named(claim: str) -> tuple[str, ...]:
