@@ -36,9 +36,13 @@ def test_what_is_shipped_was_accepted(name):
     assert record.passed
     assert record.organism == name
     names = {share.name for share in record.shares}
-    assert {"says, unflagged", "holds, unflagged", "follows exchange, step 3"} <= names
-    assert ("holds, flagged" in names) == (name != "honest")
-    assert ("logit lens reads thought" in names) == organism(name).lens_blind
+    what = organism(name)
+    assert "says, unflagged" in names
+    assert ("says, flagged" in names) == (what.flagged_share > 0)
+    assert ("holds, unflagged" in names) == (what.speech.truth is not None)
+    assert ("logit lens reads thought" in names) == what.lens_blind
+    steps = {f"follows exchange, step {step}" for step in range(what.n_steps)}
+    assert steps <= names or name in {"decorative", "evader"}
 
 
 def test_words_of_the_memory_come_after_those_of_the_others():
