@@ -16,6 +16,7 @@ page = st.navigation(
         st.Page("views/compare.py", title="Compare", url_path="compare"),
         st.Page("views/probes.py", title="Probes", url_path="probes"),
         st.Page("views/jobs.py", title="Jobs", url_path="jobs"),
+        st.Page("views/live.py", title="Live", url_path="live"),
         st.Page("views/findings.py", title="Findings", url_path="findings"),
         st.Page("views/sanity.py", title="Sanity & controls", url_path="sanity"),
     ],

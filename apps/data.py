@@ -7,6 +7,7 @@ and size of its file, so that a record that was written again is read again.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,16 @@ def load_fit(directory: Path) -> FitRecord:
 def is_bundled(directory: Path) -> bool:
     """Whether the folder lies inside the installed program."""
     return directory.resolve().is_relative_to(Path(workbench.__file__).parent)
+
+
+def working_root() -> Path:
+    """Where jobs may write: the first folder of one's own, else one in the home of who opened the dashboard."""
+    own = next((root for root in roots() if root.is_dir() and not is_bundled(root)), None)
+    if own is not None:
+        return own.resolve()
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "neuralese-workbench"
+    state.mkdir(parents=True, exist_ok=True)
+    return state
 
 
 def organisms() -> list[str]:

@@ -29,11 +29,6 @@ ICONS = {
 }  # fmt: skip
 
 
-def working_root() -> Path | None:
-    """The first folder of the dashboard that jobs may write into."""
-    return next((root for root in data.roots() if root.is_dir() and not data.is_bundled(root)), None)
-
-
 def _choices(root: Path) -> dict[str, list[str]]:
     files = [str(path) for path in data.problem_files(root)]
     return {
@@ -140,14 +135,20 @@ def _row(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def offer_resume(job: Job) -> None:
+    """A button that starts the same command again, where it did not end well."""
+    if job.status.state in ("cancelled", "lost", "failed") and st.button("Resume", icon=":material/replay:"):
+        _try(lambda: resume(job.folder))
+
+
 def _one(job: Job) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(job.status.state, icon=ICONS[job.status.state], color="blue" if job.alive else "gray")
         if job.alive:
             if st.button("Cancel", icon=":material/pause:", help="It stops where it can be resumed."):
                 _try(lambda: cancel(job.folder))
-        elif job.status.state in ("cancelled", "lost", "failed") and st.button("Resume", icon=":material/replay:"):
-            _try(lambda: resume(job.folder))
+        else:
+            offer_resume(job)
         if job.status.exit_code is not None:
             st.caption(f"exit code {job.status.exit_code}", width="content")
     st.code("workbench " + visible(" ".join(job.spec.command)), language=None, wrap_lines=True)

@@ -38,6 +38,7 @@ def main() -> None:
         DEMO_AUDIT.mkdir(exist_ok=True)
         for name in ("audit.json", "provenance.json"):
             shutil.copyfile(Path(scratch) / name, DEMO_AUDIT / name)
+        shutil.copytree(Path(scratch) / "probes", DEMO_AUDIT / "probes", dirs_exist_ok=True)
     mixed = [p for p in record.problems if p.verdict == "diverges" and any(s.status == "agree" for s in p.steps)]
     worst = max(mixed, key=lambda problem: problem.score)  # shows a connector that arrives beside those that do not
     PICTURE.parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from workbench.cli import (
     converting,
     fitting,
     intervening,
+    living,
     models,
     reporting,
     serving,
@@ -66,6 +67,7 @@ bandwidth.register(app)
 benchmarking.register(app)
 comparing.register(app)
 converting.register(app)
+living.register(app)
 models.register(app)
 reporting.register(app)
 serving.register(app)

@@ -12,7 +12,7 @@ from workbench.reports.fields import Record
 
 State = Literal["waiting", "running", "done", "failed", "cancelled", "lost"]
 """`lost`: it was running when its process, or the machine, ended; it can be resumed as a cancelled one can."""
-KINDS = ("audit", "capture", "fit", "apply", "intervene", "bandwidth", "benchmark", "demo")
+KINDS = ("audit", "capture", "fit", "apply", "intervene", "bandwidth", "benchmark", "demo", "live")
 """Commands that may run as jobs."""
 
 

@@ -1,0 +1,159 @@
+"""Running a problem by hand: what the page Live draws. The model runs in a job of its own, never in the page."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from apps import data, jobs
+from apps.widgets import choose, hero_chart
+from workbench.errors import WorkbenchError
+from workbench.jobs import Job, jobs_in, start
+from workbench.reports.escape import visible
+from workbench.reports.live_records import NAME, LiveRecord, read_live
+from workbench.reports.records import AuditRecord
+from workbench.reports.tables import by_score
+
+NOTHING, ZERO, SWAP = "leave them as they are", "zero", "swap in another problem's"
+ALL_STEPS = "all steps"
+TYPED = "a prompt of my own"
+MAX_PROMPT = 4000
+
+
+def why_not(directory: Path, audit: AuditRecord) -> str | None:
+    """Why nothing can be run on this audit; None where it can."""
+    if find_spec("torch") is None:
+        return "torch is not installed here: models cannot run. Everything else of the dashboard works."
+    if not (directory / "probes" / "probes.safetensors").is_file():
+        return "The probes of this audit are not beside it: nothing could read the thoughts."
+    if audit.model.source not in data.organisms() and not any(
+        str(folder) == audit.model.source for root in data.roots() for folder in data.model_folders(root)
+    ):
+        return "Its model is no bundled organism, and lies in none of the folders the dashboard was started with."
+    return None
+
+
+def ask(directory: Path, audit: AuditRecord) -> None:
+    """Problem, edit, and the button that runs them."""
+    ids = [problem.id for problem in by_score(audit)]
+    memory = audit.model.family == "memory"
+    left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
+    with left:
+        wanted = st.selectbox("Problem", ids if memory else [*ids, TYPED], key="live-problem", format_func=visible)
+        prompt = st.text_area("Prompt", max_chars=MAX_PROMPT, key="live-prompt") if wanted == TYPED else None
+    kind = middle.selectbox("Its thoughts", [NOTHING, ZERO, SWAP], index=2, key="live-edit")
+    steps = [ALL_STEPS, *range(audit.model.n_steps)]
+    step = right.selectbox("Step", steps, index=len(steps) - 1, key="live-step", disabled=kind == NOTHING)
+    donors = [name for name in ids if name != wanted]
+    donor = None
+    if kind == SWAP:
+        donor = st.selectbox("Whose thoughts", donors, index=len(donors) - 1, key="live-donor", format_func=visible)
+        if donor is not None:
+            st.caption("It holds:")
+            st.text(
+                visible(" → ".join(row.decoded or "–" for row in audit.problem(donor).steps if row.step is not None))
+            )
+    ready = wanted is not None and (wanted != TYPED or bool((prompt or "").strip()))
+    if st.button("Run", type="primary", icon=":material/play_arrow:", shortcut="Enter", disabled=not ready):
+        _run(directory, audit, wanted, prompt, kind, step, donor)
+
+
+def _run(
+    directory: Path, audit: AuditRecord, wanted: str | None, prompt: str | None, kind: str, step: Any, donor: str | None
+) -> None:
+    root = data.working_root()
+    number = 1
+    while (root / f"live-{number}").exists() or any(f"live-{number}" in job.spec.title for job in jobs_in(root)):
+        number += 1
+    out = root / f"live-{number}"
+    command = ["live", audit.model.source, "--audit", str(directory.resolve()), "--out", str(out)]
+    command.append(f"--prompt={prompt}" if wanted == TYPED else f"--problem={wanted}")
+    if kind != NOTHING:
+        command += ["--edit", "zero" if kind == ZERO else "swap"]
+        command += [] if step == ALL_STEPS else ["--step", str(step)]
+        command += [f"--donor={donor}"] if kind == SWAP else []
+    try:
+        job = start(root, command, title=out.name)
+    except WorkbenchError as error:
+        st.error("That could not be started.", icon=":material/error:")
+        st.text(visible(error.message))
+        return
+    st.session_state["live-job"] = job.name
+    st.session_state["tried"] = out.name
+
+
+def watch() -> None:
+    """The job that runs, until it ends."""
+    name = st.session_state.get("live-job")
+    found = [job for job in jobs_in(data.working_root()) if job.name == name]
+    if found:
+        st.fragment(_watched, run_every="0.5s" if found[0].alive else None)(found[0].name, found[0].alive)
+
+
+def _watched(name: str, was_alive: bool) -> None:
+    job = next((one for one in jobs_in(data.working_root()) if one.name == name), None)
+    if job is None:
+        return
+    if was_alive and not job.alive:
+        st.rerun()
+    if job.alive:
+        st.progress(min(0.9, 0.1 + 0.4 * job.status.done), text="The model runs in a process of its own …")
+    elif job.status.state != "done":
+        _failed(job)
+
+
+def _failed(job: Job) -> None:
+    st.error("The run did not end well.", icon=":material/error:")
+    st.code(visible(job.log, keep_lines=True).replace("⏎\n", "\n"), language=None, height=160)
+    jobs.offer_resume(job)
+
+
+def kept() -> dict[str, Path]:
+    """Runs by hand that are kept, the latest first."""
+    folders = [path.parent for path in data.working_root().glob(f"live-*/{NAME}")]
+    return {folder.name: folder for folder in sorted(folders, key=lambda one: -one.stat().st_mtime)}
+
+
+def show(audit: AuditRecord) -> None:
+    """One kept run: intact above edited, and what followed."""
+    found = kept()
+    if not found:
+        st.info("Nothing was run yet. Choose a problem and press **Run**: its thoughts and words appear here.")
+        return
+    name = str(choose("Run by hand", list(found), "tried", 200))
+    try:
+        record = read_live(found[name])
+    except WorkbenchError as error:
+        st.error("This run cannot be read.", icon=":material/error:")
+        st.text(visible(error.message))
+        return
+    if record.probes_root != audit.probes_root:
+        st.caption("This run was read with the probes of another audit.")
+    _followed(record)
+    for mark, one in (("intact", record.intact), ("edited", record.edited), ("donor", record.donor)):
+        if one is not None:
+            with st.container(border=True):
+                st.caption(mark)
+                st.text(visible(one.said))
+                hero_chart(one, audit, key=f"live-{mark}")
+
+
+def _followed(record: LiveRecord) -> None:
+    """The answer before and after, in one line, and everything else that changed."""
+    if record.edit is None or record.edited is None:
+        st.text(f"It answers {visible(record.intact.answer or 'nothing')}.")
+        return
+    before, after = record.intact.answer or "nothing", record.edited.answer or "nothing"
+    where = "all thoughts" if record.edit.step is None else f"the thought of step {record.edit.step}"
+    did = "zeroed" if record.edit.kind == "zero" else f"exchanged for that of {record.edit.donor}"
+    moved = "the answer stays" if before == after else "the answer follows"
+    st.badge(moved, icon=":material/call_split:" if before != after else ":material/check:",
+             color="orange" if before != after else "blue")  # fmt: skip
+    st.text(visible(f"With {where} {did}, it answers {after} instead of {before}." if before != after
+                    else f"With {where} {did}, it still answers {after}."))  # fmt: skip
+    with st.expander(f"Everything that changed ({len(record.changes)})"):
+        for change in record.changes:
+            st.text(visible(change))
