@@ -10,20 +10,30 @@ from workbench.errors import WorkbenchError
 st.set_page_config(page_title="Neuralese Workbench", page_icon=widgets.ICON, layout="wide")
 runs = data.find_runs(data.roots())
 page = st.navigation(
-    [
-        st.Page("views/overview.py", title="Overview", url_path="overview", default=True),
-        st.Page("views/trace.py", title="Trace", url_path="trace"),
-        st.Page("views/compare.py", title="Compare", url_path="compare"),
-        st.Page("views/probes.py", title="Probes", url_path="probes"),
-        st.Page("views/jobs.py", title="Jobs", url_path="jobs"),
-        st.Page("views/live.py", title="Live", url_path="live"),
-        st.Page("views/findings.py", title="Findings", url_path="findings"),
-        st.Page("views/sanity.py", title="Sanity & controls", url_path="sanity"),
-    ],
+    {
+        "Explore": [
+            st.Page("views/overview.py", title="Overview", url_path="overview", default=True),
+            st.Page("views/trace.py", title="Trace", url_path="trace"),
+            st.Page("views/compare.py", title="Compare", url_path="compare"),
+        ],
+        "Build": [
+            st.Page("views/probes.py", title="Probes", url_path="probes"),
+            st.Page("views/jobs.py", title="Jobs", url_path="jobs"),
+            st.Page("views/live.py", title="Live", url_path="live"),
+        ],
+        "Oversee": [
+            st.Page("views/findings.py", title="Findings", url_path="findings"),
+            st.Page("views/sanity.py", title="Sanity & controls", url_path="sanity"),
+        ],
+        "Help": [
+            st.Page("views/tour.py", title="Start here", url_path="tour"),
+            st.Page("views/glossary.py", title="Glossary", url_path="glossary"),
+        ],
+    },
     position="top",
 )
 widgets.page_style()
-if page.title == "Jobs":  # it shows no run
+if page.title in ("Jobs", "Glossary"):  # they show no run
     page.run()
     st.stop()
 if not runs:

@@ -36,9 +36,11 @@ def why_not(directory: Path, audit: AuditRecord) -> str | None:
     return None
 
 
-def ask(directory: Path, audit: AuditRecord) -> None:
-    """Problem, edit, and the button that runs them."""
-    ids = [problem.id for problem in by_score(audit)]
+def ask(directory: Path, audit: AuditRecord, *, problem: str | None = None, donor: str | None = None) -> None:
+    """Problem, edit, and the button that runs them; `problem` and `donor` are what is chosen to begin with."""
+    ids = [one.id for one in by_score(audit)]
+    st.session_state.setdefault("live-problem", problem or ids[0])
+    st.session_state.setdefault("live-donor", donor or ids[-1])
     memory = audit.model.family == "memory"
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
     with left:
@@ -48,9 +50,9 @@ def ask(directory: Path, audit: AuditRecord) -> None:
     steps = [ALL_STEPS, *range(audit.model.n_steps)]
     step = right.selectbox("Step", steps, index=len(steps) - 1, key="live-step", disabled=kind == NOTHING)
     donors = [name for name in ids if name != wanted]
-    donor = None
+    giving = None
     if kind == SWAP:
-        donor = st.selectbox("Whose thoughts", donors, index=len(donors) - 1, key="live-donor", format_func=visible)
+        giving = st.selectbox("Whose thoughts", donors, key="live-donor", format_func=visible)
         if donor is not None:
             st.caption("It holds:")
             st.text(
@@ -58,7 +60,7 @@ def ask(directory: Path, audit: AuditRecord) -> None:
             )
     ready = wanted is not None and (wanted != TYPED or bool((prompt or "").strip()))
     if st.button("Run", type="primary", icon=":material/play_arrow:", shortcut="Enter", disabled=not ready):
-        _run(directory, audit, wanted, prompt, kind, step, donor)
+        _run(directory, audit, wanted, prompt, kind, step, giving)
 
 
 def _run(
