@@ -14,11 +14,15 @@ from workbench.organisms.export import organism_problems
 from workbench.organisms.recipes import organism
 from workbench.reasoners.loading import load_model
 from workbench.reports.bandwidth_records import BandwidthRecord, ChainRecord, DecodableRecord, SweepRecord
+from workbench.reports.bandwidth_words import code_words
 
 NAMES = ("honest", "liar", "rotated", "looper", "hoarder")
 SEED, N_PROBLEMS = 104, 1200
 """Problems that no organism was trained or accepted on, all of them honest."""
-HEAD = "| organism | thoughts | container | token | decodable | shuffled | used, at most | said text changes | 0 bits |"
+HEAD = (
+    "| organism | thoughts | container | token | decodable | shuffled | used, at most | code "
+    "| said text changes | 0 bits |"
+)
 
 
 def measure(name: str) -> BandwidthRecord:
@@ -37,14 +41,15 @@ def row(
     assert sweep is not None
     told = "–" if read is None else f"{read.bits:.2f} [{read.interval.low:.2f}, {read.interval.high:.2f}]"
     shuffled = "–" if read is None else f"{read.shuffled:.2f}"
-    used, changed = "no code tried will do", "–"
+    used, code, changed = "no code tried will do", "–", "–"
     if sweep.used is not None:
         found = sweep.used
+        code = code_words(found)
         used = f"{found.bits:.2f} [{found.interval.low:.2f}, {found.interval.high:.2f}]"
         changed = f"{found.changed:.3f} [{found.changed_interval.low:.3f}, {found.changed_interval.high:.3f}]"
     token = f"{n_thoughts * record.token_bits:.1f}"
     container = f"{record.container_bits(sweep.numbers):,}"
-    line = (*cells, container, token, told, shuffled, used, changed, f"{sweep.erased:.2f}")
+    line = (*cells, container, token, told, shuffled, used, code, changed, f"{sweep.erased:.2f}")
     return "| " + " | ".join(line) + " |\n"
 
 
