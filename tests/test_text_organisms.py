@@ -45,7 +45,7 @@ def fits_of(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", bundled())
+@pytest.mark.parametrize("name", [name for name in bundled() if name != "superposed"])  # its thoughts hold sets
 def test_planted_words_are_read_and_controls_sit_at_chance(name):
     fits = list(fits_of(name))
     assert [fit.step for fit in fits] == [0, 1, 2, 3]
