@@ -14,6 +14,7 @@ page = st.navigation(
         "Explore": [
             st.Page("views/overview.py", title="Overview", url_path="overview", default=True),
             st.Page("views/trace.py", title="Trace", url_path="trace"),
+            st.Page("views/grid.py", title="Grid", url_path="grid"),
             st.Page("views/compare.py", title="Compare", url_path="compare"),
         ],
         "Build": [
@@ -33,7 +34,7 @@ page = st.navigation(
     position="top",
 )
 widgets.page_style()
-if page.title in ("Jobs", "Glossary"):  # they show no run
+if page.title in ("Grid", "Jobs", "Glossary"):  # they show no audit and no fit
     page.run()
     st.stop()
 if not runs:

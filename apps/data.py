@@ -126,7 +126,7 @@ def organisms() -> list[str]:
     return [f"organism:{folder.parent.name}" for folder in sorted(WEIGHTS.glob("*/reasoner.toml"))]
 
 
-def _inside(root: Path, pattern: str) -> list[Path]:
+def inside(root: Path, pattern: str) -> list[Path]:
     """Files below a folder, three levels deep; links that lead out of it are not followed."""
     whole = root.resolve()
     found = [path for depth in ("", "*/", "*/*/") for path in sorted(whole.glob(depth + pattern))]
@@ -135,17 +135,17 @@ def _inside(root: Path, pattern: str) -> list[Path]:
 
 def model_folders(root: Path) -> list[Path]:
     """Folders that say how a model thinks and speaks."""
-    return [path.parent for path in _inside(root, "reasoner.toml")]
+    return [path.parent for path in inside(root, "reasoner.toml")]
 
 
 def problem_files(root: Path) -> list[Path]:
     """Files of problems; sealed keys and histories are none."""
-    return [path for path in _inside(root, "*.jsonl") if path.name not in NO_PROBLEMS]
+    return [path for path in inside(root, "*.jsonl") if path.name not in NO_PROBLEMS]
 
 
 def captured_runs(root: Path) -> list[Path]:
     """Folders of finished captures."""
-    return [path.parent for path in _inside(root, "manifest.json")]
+    return [path.parent for path in inside(root, "manifest.json")]
 
 
 def findings_of(directory: Path) -> list[Finding]:
