@@ -53,11 +53,10 @@ def ask(directory: Path, audit: AuditRecord, *, problem: str | None = None, dono
     giving = None
     if kind == SWAP:
         giving = st.selectbox("Whose thoughts", donors, key="live-donor", format_func=visible)
-        if donor is not None:
-            st.caption("It holds:")
-            st.text(
-                visible(" → ".join(row.decoded or "–" for row in audit.problem(donor).steps if row.step is not None))
-            )
+        if giving is not None:
+            st.caption("They hold:")
+            held = [row.decoded or "–" for row in audit.problem(giving).steps if row.step is not None]
+            st.text(visible(" → ".join(held)))
     ready = wanted is not None and (wanted != TYPED or bool((prompt or "").strip()))
     if st.button("Run", type="primary", icon=":material/play_arrow:", shortcut="Enter", disabled=not ready):
         _run(directory, audit, wanted, prompt, kind, step, giving)

@@ -96,6 +96,8 @@ def test_the_page_runs_it_in_a_job_and_shows_that_the_answer_follows(
     app.selectbox(key="live-problem").select(HONEST[0].id)
     app.selectbox(key="live-donor").select(next(o.id for o in HONEST[1:] if held(o)[3] != held(HONEST[0])[3]))
     app.run()
+    donor = app.selectbox(key="live-donor").value
+    assert " → ".join(held(AUDIT.problem(donor))) in words(app)
     next(one for one in app.button if one.label == "Run").click().run()
     assert not app.exception
     place = tmp_path / "neuralese-workbench" / "jobs" / "0001-live"
