@@ -147,6 +147,12 @@ def click_box(page, label):
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] + 6)
 
 
+def open_page(page, section, name):
+    """Through the menu at the top."""
+    page.get_by_test_id("stTopNavSection").filter(has_text=section).click()
+    page.get_by_test_id("stTopNavDropdownLink").filter(has_text=name).click()
+
+
 def shown(page, text):
     page.get_by_text(text, exact=True).first.wait_for()
 
@@ -215,7 +221,7 @@ def test_the_back_button_breaks_no_page(address, new_page):
     page.get_by_text("Step through this problem").click()
     page.get_by_text(re.compile(r"^Latent step \d+$")).first.wait_for()
     page.get_by_text("Next problem").click()
-    page.get_by_text("Overview", exact=True).first.click()
+    open_page(page, "Explore", "Overview")
     page.get_by_text("Step through this problem").wait_for(timeout=20_000)
     page.go_back()
     page.get_by_text(re.compile(r"^Latent step \d+$")).first.wait_for()
