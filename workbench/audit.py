@@ -94,12 +94,7 @@ def run_audit(
     _refuse_foreign(out)
     kept = _without_duplicates(calibration, problems)
     everything = [*kept, *problems]
-    roles = [CALIBRATION] * len(kept) + [AUDITED] * len(problems)
-    sites = dict.fromkeys(["thought", *channel_sites(model.reasoner.sites), *sites_for(model.reasoner, plan.reader)])
-    store = capture(
-        model, everything, out / "run", sites=list(sites), roles=roles,
-        seed=plan.seed, progress=lambda done, planned: tell("capture", done, planned),
-    )  # fmt: skip
+    store = _captured(model, kept, problems, out, plan, tell)
     speaking = model.reasoner.recipe.speaking
     honest = split_honest(store, speaking, alpha=plan.alpha, seed=plan.seed, only_words=plan.reader != "probe")
     with stop_on_signal() as stop:
@@ -140,6 +135,22 @@ def model_record(model: LoadedModel) -> ModelRecord:
     return ModelRecord(
         source=model.source, fingerprint=model.fingerprint, family=recipe.family, preset=recipe.preset,
         n_steps=recipe.thinking.steps, d_model=model.d_model, n_layers=model.n_layers, d_vocab=model.d_vocab,
+    )  # fmt: skip
+
+
+def _captured(
+    model: LoadedModel,
+    kept: Sequence[Problem],
+    problems: Sequence[Problem],
+    out: Path,
+    plan: Plan,
+    tell: Progress,
+) -> RunStore:
+    sites = dict.fromkeys(["thought", *channel_sites(model.reasoner.sites), *sites_for(model.reasoner, plan.reader)])
+    return capture(
+        model, [*kept, *problems], out / "run", sites=list(sites),
+        roles=[CALIBRATION] * len(kept) + [AUDITED] * len(problems), seed=plan.seed,
+        progress=lambda done, planned: tell("capture", done, planned),
     )  # fmt: skip
 
 
