@@ -34,7 +34,8 @@ def read_history(audit_folder: Path) -> list[Event]:
         return []
     events: list[Event] = []
     previous = ""
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    # A text may hold other characters that Python takes for line breaks.
+    for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), start=1):
         event = _event(line, path, number)
         if event.previous != previous:
             raise HashMismatch(

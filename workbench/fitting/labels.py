@@ -122,7 +122,7 @@ def read_labels_file(path: Path) -> dict[str, dict[str, Any]]:
     table: dict[str, dict[str, Any]] = {}
     breaks: list[str] = []
     seen: set[str] = set()
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
