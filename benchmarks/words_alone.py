@@ -46,7 +46,8 @@ def spoilt(share_wrong: float) -> Fit:
         steps = []
         for data in labelled_steps(what.store, honest):
             labels = np.array([str(label) for label in data.labels])
-            wrong = generator.random(len(labels)) < share_wrong
+            # among fit rows only: else the probe learns how common each held-out value is
+            wrong = (generator.random(len(labels)) < share_wrong) & ~data.held_out
             labels[wrong] = generator.permutation(labels[wrong])
             steps.append(replace(data, labels=tuple(labels.tolist())))
         return fit_steps(steps, None, seed=0)
