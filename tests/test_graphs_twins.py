@@ -49,6 +49,8 @@ def test_a_coconut_ends_with_thoughts_alone_and_its_twins_never_think():
     assert [steps_of("coconut", 3, progress) for progress in (0.0, 0.21, 0.41, 0.6, 0.99)] == [
         (0, 3), (1, 2), (2, 1), (3, 0), (3, 0),
     ]  # fmt: skip
+    assert {steps_of("coconut", 3, 0.99, (0.4, draw))[0] for draw in (0.0, 0.3, 0.6, 0.99)} == {0, 1, 2, 3}
+    assert {steps_of("coconut", 3, 0.0, (0.4, draw))[0] for draw in (0.0, 0.99)} == {0}
     assert {steps_of("chain of thought", 4, progress) for progress in (0.0, 0.5, 0.99)} == {(0, 4)}
     assert {steps_of("neither", 4, progress) for progress in (0.0, 0.5, 0.99)} == {(0, 0)}
 
@@ -67,10 +69,10 @@ def test_what_an_edge_leads_to_is_known_from_the_edges_before_it():
     words = Words(first_name=1, n_names=5, edge_end=6, question=7, root=8)
     # 2 3 | 1 2 | 4 1 | 2 5 | 3 2 |, after two words of padding
     prompt = torch.tensor([[0, 0, 2, 3, 6, 1, 2, 6, 4, 1, 6, 2, 5, 6, 3, 2, 6, 7, 3, 5, 8, 1]])
-    ends, below = known_below(prompt, words)
-    assert ends.nonzero()[:, 1].tolist() == [3, 6, 9, 12, 15]
-    told = [(row.nonzero()[:, 0] + 1).tolist() for row in below[0, ends[0]]]
-    assert told == [[], [3], [2], [], [3, 5]]
+    asked, below = known_below(prompt, words)
+    assert asked.nonzero()[:, 1].tolist() == [3, 6, 9, 12, 15, 18, 19, 21]
+    told = [(row.nonzero()[:, 0] + 1).tolist() for row in below[0, asked[0]]]
+    assert told == [[], [3], [2], [], [3, 5], [2], [], [2]]
 
 
 class Scripted(GraphLearner):

@@ -131,24 +131,25 @@ class GraphLearner:
         return binary_cross_entropy_with_logits(self.nodes_read(state.top[:, positions]), wanted)
 
     def known_below_loss(self, state: Searching, prompt: Int[Tensor, "example pos"]) -> Float[Tensor, ""]:
-        """The node that an edge leads to looks up the nodes below it, as far as edges before this one tell them."""
-        ends, below = known_below(prompt, self.words)
-        return binary_cross_entropy_with_logits(self.nodes_read(state.top[ends]), below[ends].float())
+        """Where a node is named that edges may go on from, it looks up the nodes below it, as far as they are told."""
+        asked, below = known_below(prompt, self.words)
+        return binary_cross_entropy_with_logits(self.nodes_read(state.top[asked]), below[asked].float())
 
 
 def known_below(
     prompt: Int[Tensor, "example pos"], words: Words
 ) -> tuple[Bool[Tensor, "example pos"], Bool[Tensor, "example pos node"]]:
-    """Where edges end, and the nodes that edges told before lead to from there."""
+    """Where an edge ends, a choice or the root is named; and the nodes that edges told before lead to from there."""
     places = prompt - words.first_name
     named = (places >= 0) & (places < words.n_names)
     ends = torch.zeros_like(named)
     ends[:, 1:-1] = named[:, 1:-1] & named[:, :-2] & (prompt[:, 2:] == words.edge_end)
+    asked = ends | (named & ((prompt == words.question).cumsum(1) > 0))
     starts = torch.where(ends, places.roll(1, 1), -1)
     earlier = torch.ones(prompt.shape[1], prompt.shape[1]).tril(-1).bool()
-    same = (starts[:, None, :] == places[:, :, None]) & ends[:, :, None] & earlier
+    same = (starts[:, None, :] == places[:, :, None]) & asked[:, :, None] & earlier
     nodes = one_hot(torch.where(ends, places, 0), words.n_names).float()
-    return ends, same.float() @ nodes > 0
+    return asked, same.float() @ nodes > 0
 
 
 def longer(mask: Int[Tensor, "example pos"], n: int) -> Int[Tensor, "example longer"]:

@@ -3,8 +3,8 @@
 Same model, same problems, same number of updates. The first is Coconut (Hao et al. 2024, arXiv:2412.06769) in the
 small: it writes a shortest path first, then thoughts take the place of its steps one by one, from the first on, until
 nothing but the answer is written. No marker stands between: what would have been the next word becomes the thought.
-The twins differ in nothing else. All three have the same two helps: marks tell the nodes of their edge, and the node
-that an edge leads to looks up what is known to lie below it. Nothing ever says what a thought must hold.
+The twins differ in nothing else. All three have the same two helps: marks tell the nodes of their edge, and nodes
+look up what is known to lie below them. Nothing ever says what a thought must hold.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TWIN_WORDS = Words(
 )
 ALL_THOUGHTS_FROM = 0.6
 """Share of the training after which every step of a Coconut is a thought."""
-EDGES_WEIGHT, LOOKUP_WEIGHT = 0.5, 2.0
+EDGES_WEIGHT, LOOKUP_WEIGHT = 0.5, 20.0
 MOST_WORDS = 10
 """Longest chain of thought that is written before it counts as none."""
 
@@ -83,7 +83,8 @@ def train_twin(way: Way, task: Graphs, plan: TwinPlan, *, report: Report | None 
     )
     generator = torch.Generator().manual_seed(plan.seed)
     for update, batch in zip(range(plan.updates), twin_stream(task, plan), strict=False):
-        n_thoughts, n_written = steps_of(way, batch.n_steps, update / plan.updates)
+        back = torch.rand(2, generator=generator).tolist()
+        n_thoughts, n_written = steps_of(way, batch.n_steps, update / plan.updates, back)
         loss, right = twin_loss(learner, batch, n_thoughts, n_written, generator)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -103,13 +104,23 @@ def twin_stream(task: Graphs, plan: TwinPlan) -> Iterator[GraphBatch]:
     return endless(pools_of(graphs), np.random.default_rng([plan.seed, 8]), batch_size=plan.batch_size)
 
 
-def steps_of(way: Way, n_hops: int, progress: float) -> tuple[int, int]:
-    """How many steps are thoughts, and how many are written."""
+def steps_of(way: Way, n_hops: int, progress: float, back: Sequence[float] = (1.0, 0.0)) -> tuple[int, int]:
+    """How many steps are thoughts, and how many are written.
+
+    Args:
+        way: of the twin.
+        n_hops: of the problem.
+        progress: of the training, from 0 to 1.
+        back: two draws from 0 to 1; where the first is below one half, the second picks an earlier stage, lest it be
+            forgotten.
+    """
     if way == "neither":
         return 0, 0
     if way == "chain of thought":
         return 0, n_hops
     n_thoughts = min(n_hops, int(progress / ALL_THOUGHTS_FROM * n_hops + 1e-9))
+    if back[0] < 0.5:
+        n_thoughts = int(back[1] * (n_thoughts + 1))
     return n_thoughts, n_hops - n_thoughts
 
 
