@@ -1,10 +1,11 @@
 """Train three twins on generated graphs and ask them published and fresh ones.
 
-    python -m benchmarks.graph_reasoners --out DIR [--prosqa FILE]
+    python -m benchmarks.graph_reasoners --out DIR [--prosqa FILE] [--small]
 
 One twin thinks in vectors (Coconut), one writes a chain of thought, one does neither. Beside every accuracy stand n,
 its exact 95 % interval, what a classifier reaches that never sees the root, and 50 %. Published ProsQA problems are
-only asked, never trained on; without `--prosqa` that column is skipped, and the table says so. The results are also
+only asked, never trained on; without `--prosqa` that column is skipped, and the table says so. With `--small` the
+twins learn and are asked small balanced graphs instead, on which search is found within minutes. The results are also
 written to DIR/graph_reasoners.json, and every model to a folder of DIR.
 """
 
@@ -31,6 +32,7 @@ from workbench.store import write_file
 from workbench.tasks import PROSQA_LIKE, Graph, Graphs, read_prosqa_graphs
 from workbench.tasks.root_blind import ALL, COUNTS, root_blind_accuracy
 
+SMALL = Graphs(hops=(3, 3), n_nodes=(12, 12), layered=True)
 N_FRESH = 500
 FRESH_SEED = 2**31
 """Graphs that are asked; training draws from other seeds."""
@@ -41,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for models and results")
     parser.add_argument("--prosqa", type=Path, help="prosqa_valid.json as published with Coconut")
+    parser.add_argument("--small", action="store_true", help="12 nodes, 3 hops, balanced and layered")
     parser.add_argument("--seed", type=int, default=TwinPlan().seed)
     parser.add_argument("--updates", type=int, default=TwinPlan().updates)
     parser.add_argument("--d-model", type=int, default=TwinPlan().d_model, help="width; the published models have 768")
@@ -48,11 +51,14 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     plan = replace(TwinPlan(), seed=given.seed, updates=given.updates, d_model=given.d_model)
-    asked = problems_to_ask(given.prosqa)
+    task = SMALL if given.small else PROSQA_LIKE
+    asked = {"fresh, small": SMALL.draw(N_FRESH, seed=FRESH_SEED)} if given.small else problems_to_ask(given.prosqa)
     out = sys.stdout
     out.write(f"{about_this_machine('torch', 'transformers')}; {plan}\n")
-    if given.prosqa is None:
-        out.write("ProsQA skipped: no file was given (--prosqa)\n")
+    if given.small or given.prosqa is None:
+        out.write(
+            f"ProsQA skipped: {'small graphs have other sizes' if given.small else 'no file was given (--prosqa)'}\n"
+        )
     out.write("| | " + " | ".join(f"{name}, n={len(graphs)}" for name, graphs in asked.items()) + " |\n")
     out.write("|---|" + "---|" * len(asked) + "\n")
     results: dict[str, Any] = {"plan": asdict(plan), "rows": {}}
@@ -63,7 +69,7 @@ def main() -> None:
     out.write("| guessing one of two | " + " | ".join(["0.500"] * len(asked)) + " |\n")
     for way in given.ways:
         started = time.process_time()
-        learner, tokenizer = train_twin(way, PROSQA_LIKE, plan, report=progress)
+        learner, tokenizer = train_twin(way, task, plan, report=progress)
         shares = [accuracy(learner, way, graphs) for graphs in asked.values()]
         results["rows"][way] = shares
         folder = given.out / way.replace(" ", "-")

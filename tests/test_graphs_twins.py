@@ -46,7 +46,7 @@ def test_all_twins_are_given_the_same_problems():
 
 
 def test_a_coconut_ends_with_thoughts_alone_and_its_twins_never_think():
-    assert [steps_of("coconut", 3, progress) for progress in (0.0, 0.21, 0.41, 0.6, 0.99)] == [
+    assert [steps_of("coconut", 3, progress) for progress in (0.0, 0.17, 0.34, 0.5, 0.99)] == [
         (0, 3), (1, 2), (2, 1), (3, 0), (3, 0),
     ]  # fmt: skip
     assert {steps_of("coconut", 3, 0.99, (0.4, draw))[0] for draw in (0.0, 0.3, 0.6, 0.99)} == {0, 1, 2, 3}

@@ -36,7 +36,7 @@ TWIN_ID: Mapping[str, int] = {word: k for k, word in enumerate(TWIN_VOCABULARY)}
 TWIN_WORDS = Words(
     first_name=1, n_names=len(TWIN_NODES), edge_end=TWIN_ID[EDGE_END], question=TWIN_ID[QUESTION], root=TWIN_ID[ROOT]
 )
-ALL_THOUGHTS_FROM = 0.6
+ALL_THOUGHTS_FROM = 0.5
 """Share of the training after which every step of a Coconut is a thought."""
 EDGES_WEIGHT, LOOKUP_WEIGHT = 0.5, 20.0
 MOST_WORDS = 10
