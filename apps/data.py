@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import streamlit as st
 
 import workbench
@@ -26,6 +27,7 @@ from workbench.reports.records import AuditRecord, ProblemRecord, read_audit
 from workbench.reports.tables import by_score
 
 AUDIT_NAME = "audit.json"
+READINGS = "readings.parquet"
 WEIGHTS = Path(workbench.__file__).parent / "organisms" / "weights"
 NO_PROBLEMS = ("truth.jsonl", "history.jsonl")
 FileKey = tuple[str, int, int, int]
@@ -146,6 +148,30 @@ def problem_files(root: Path) -> list[Path]:
 def captured_runs(root: Path) -> list[Path]:
     """Folders of finished captures."""
     return [path.parent for path in inside(root, "manifest.json")]
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _reading_ids(key: FileKey) -> list[str]:
+    table = pq.read_table(Path(key[0]) / READINGS, columns=["id"])
+    return list(dict.fromkeys(table["id"].to_pylist()))
+
+
+def reading_ids(folder: Path) -> list[str]:
+    """Problems that a folder of `workbench apply` holds readings of, in their order."""
+    return _reading_ids(file_key(folder, READINGS))
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _readings(key: FileKey, problem: str) -> pd.DataFrame:
+    columns = ["site", "step", "label", "kind", "read", "score", "known"]
+    table = pq.read_table(Path(key[0]) / READINGS, columns=["id", *columns], filters=[("id", "=", problem)])
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def readings_of(folder: Path, problem: str) -> pd.DataFrame:
+    """Readings of one problem, a row for each vector and probe; texts as they came."""
+    return _readings(file_key(folder, READINGS), problem)
 
 
 def findings_of(directory: Path) -> list[Finding]:

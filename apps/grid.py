@@ -7,7 +7,6 @@ from typing import Any
 
 import altair as alt
 import pandas as pd
-import pyarrow.parquet as pq
 import streamlit as st
 
 from apps import data
@@ -15,8 +14,6 @@ from apps.widgets import choose
 from workbench.reports.escape import visible
 from workbench.reports.shares import share
 
-READINGS = "readings.parquet"
-COLUMNS = ["site", "step", "label", "kind", "read", "score", "known"]
 WITH_TEXT, WITH_CLICKS = 400, 10_000
 """Most cells that carry their text, and that can be clicked: more of either is too slow in a browser."""
 MAKE = (
@@ -29,31 +26,17 @@ def folders() -> dict[str, Path]:
     """Folders of readings below those the dashboard was started with."""
     found: dict[str, Path] = {}
     for root in data.roots():
-        for path in data.inside(root, READINGS):
+        for path in data.inside(root, data.READINGS):
             below = path.parent.relative_to(root.resolve())
             found[visible(str(below) if below.parts else root.name)] = path.parent
     return found
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def _ids(key: data.FileKey) -> list[str]:
-    table = pq.read_table(Path(key[0]) / READINGS, columns=["id"])
-    return list(dict.fromkeys(table["id"].to_pylist()))
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def _rows(key: data.FileKey, problem: str) -> pd.DataFrame:
-    table = pq.read_table(Path(key[0]) / READINGS, columns=["id", *COLUMNS], filters=[("id", "=", problem)])
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
-
-
 def chosen(folder: Path) -> pd.DataFrame:
     """Readings of the problem, label and kind of probe that are picked."""
-    key = data.file_key(folder, READINGS)
     with st.container(horizontal=True, vertical_alignment="center"):
-        problem = str(choose("Problem", _ids(key), "problem", 260))
-        rows = _rows(key, problem)
+        problem = str(choose("Problem", data.reading_ids(folder), "problem", 260))
+        rows = data.readings_of(folder, problem)
         label = str(choose("Label", sorted(rows["label"].unique()), "label", 180))
         kind = str(choose("Probe", sorted(rows["kind"].unique()), "probe", 220))
     rows = rows[(rows["label"] == label) & (rows["kind"] == kind)].copy()

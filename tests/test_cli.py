@@ -19,7 +19,7 @@ from workbench.store import RunStore
 
 COMMANDS = [
     ["demo"], ["check-model"], ["capture"], ["fit"], ["audit"], ["intervene"], ["verify"], ["dashboard"], ["doctor"],
-    ["bandwidth"], ["apply"], ["convert"], ["organism", "list"], ["organism", "show"], ["organism", "train"],
+    ["bandwidth"], ["benchmark"], ["compare"], ["live"], ["report"], ["apply"], ["convert"], ["organism", "list"], ["organism", "show"], ["organism", "train"],
     ["organism", "export"],
 ]  # fmt: skip
 
