@@ -18,9 +18,9 @@ from workbench.reasoners.contract import CHECKS
 from workbench.store import RunStore
 
 COMMANDS = [
-    ["demo"], ["check-model"], ["capture"], ["fit"], ["audit"], ["intervene"], ["verify"], ["dashboard"], ["doctor"],
-    ["bandwidth"], ["benchmark"], ["compare"], ["live"], ["report"], ["apply"], ["convert"], ["organism", "list"], ["organism", "show"], ["organism", "train"],
-    ["organism", "export"],
+    ["demo"], ["check-model"], ["capture"], ["fit"], ["audit"], ["intervene"], ["verify"], ["dashboard"],
+    ["doctor"], ["bandwidth"], ["benchmark"], ["compare"], ["live"], ["report"], ["apply"], ["convert"],
+    ["organism", "list"], ["organism", "show"], ["organism", "train"], ["organism", "export"],
 ]  # fmt: skip
 
 
