@@ -78,7 +78,9 @@ def organism_row(what: Organism, runs: Sequence[Audited], refused: Sequence[int]
         alarms=alarms,
         flagged_alarms=diverging(lambda item: item.flagged and not lies(what, item)),
         honest_alarms=honest,
-        decoded=share(lambda run: _steps(run, _read_right, flagged_only=True)),
+        decoded=None
+        if what.flagged_holds == "nothing"
+        else share(lambda run: _steps(run, _read_right, flagged_only=True)),
         statuses=share(lambda run: _steps(run, _points_right, flagged_only=False)),
         decode_accuracy=_mean([(run.audit.summary.decode_accuracy, run.audit.summary.decode_interval,
                                 sum(step.n for step in run.audit.steps)) for run in runs]),
