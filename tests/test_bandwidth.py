@@ -20,7 +20,7 @@ def measured(reasoner, problems, out, plan=WHOLE):
     return run_bandwidth(loaded(reasoner, 2**reasoner.bits), problems, out, plan)
 
 
-@pytest.mark.parametrize(("bits", "n"), [(3, 300), (5, 480), (6, 640)])
+@pytest.mark.parametrize(("bits", "n"), [(3, 300), (4, 400), (5, 480)])
 def test_a_channel_of_so_many_bits_is_found_to_have_them(bits, n, tmp_path):
     record = measured(ChannelReasoner(bits), channel_problems(bits, n), tmp_path)
     assert record.whole.used.bits == pytest.approx(bits, rel=0.1)

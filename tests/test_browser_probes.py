@@ -5,7 +5,7 @@ import re
 import pytest
 from fit_factory import HOSTILE, cell_of, grid_cells, hostile_fit, make_fit, text_of, undefined_cell, write_fit
 from plotly.offline import get_plotlyjs
-from test_browser import CHROMIUM, address, chromium, new_page, pytestmark, shown, texts_of  # noqa: F401
+from test_browser import CHROMIUM, address, chromium, new_page, press_until_shown, pytestmark, shown, texts_of  # noqa: F401
 
 from workbench.figures import confusions, grid, learning_curve, reliability, text_scores
 from workbench.reports.fit_html import render_fit_report
@@ -49,8 +49,7 @@ def test_a_deep_link_opens_a_cell_of_a_label(address, new_page):  # noqa: F811
     page.goto(f"{address}/probes?run=probes&label=answer&site=blocks.2.hook_resid_post&at=3")
     shown(page, "blocks.2.hook_resid_post, step 3, answer, logistic")
     page.wait_for_timeout(1000)
-    page.keyboard.press("l")
-    shown(page, "blocks.2.hook_resid_post, step 4, answer, logistic")
+    press_until_shown(page, "l", "blocks.2.hook_resid_post, step 4, answer, logistic")
 
 
 def test_hostile_text_is_shown_and_does_nothing(address, new_page):  # noqa: F811
