@@ -18,8 +18,9 @@ from workbench.errors import CorruptArtifact, HashMismatch, SchemaError
 from workbench.figures.bandwidth import KINDS, NAMES, axis, bits_figure, drawn_at, rate_chart, rates_figure, rungs
 from workbench.figures.bandwidth_svg import bits_svg, rates_svg
 from workbench.reports.bandwidth_html import render_bandwidth
-from workbench.reports.bandwidth_records import BandwidthRecord, CodeRecord, parse_record, read_bandwidth
+from workbench.reports.bandwidth_records import BandwidthRecord, CodeRecord, read_bandwidth
 from workbench.reports.bandwidth_words import COLUMNS, bits_rows, headline, notices
+from workbench.reports.reading import parse_record
 from workbench.tasks import Rooms, problem_lines
 from workbench.verify import verify
 
@@ -131,7 +132,7 @@ def test_what_a_source_is_called_cannot_break_the_page(record):
 def test_the_record_reads_back_and_refuses_what_is_impossible(folder, record):
     plain = record.to_plain()
     path = folder / "bandwidth.json"
-    assert parse_record(BandwidthRecord, json.loads(record.to_json()), path=path) == record
+    assert parse_record(BandwidthRecord, json.loads(record.to_json()), path=path, what="bandwidth") == record
     for spoil, field in (
         (lambda p: p.update(extra=1), "extra"),
         (lambda p: p["chain"].update(bits=-1.0), "chain.bits"),
@@ -142,10 +143,10 @@ def test_the_record_reads_back_and_refuses_what_is_impossible(folder, record):
         spoilt = json.loads(json.dumps(plain))
         spoil(spoilt)
         with pytest.raises(SchemaError, match=field):
-            parse_record(BandwidthRecord, spoilt, path=path)
+            parse_record(BandwidthRecord, spoilt, path=path, what="bandwidth")
     for wrong in ({"kind": "vector"}, {"kind": "scalar", "rank": 1}, {"kind": "vector", "words": 1, "rank": 2}):
         with pytest.raises(SchemaError, match="a vector or named code"):
-            parse_record(CodeRecord, wrong, path=path)
+            parse_record(CodeRecord, wrong, path=path, what="code")
 
 
 def test_another_schema_is_named(tmp_path):

@@ -25,7 +25,6 @@ from workbench.reports.bandwidth_records import (
     BandwidthSettings,
     StepRecord,
     SweepRecord,
-    parse_record,
 )
 from workbench.store import write_file
 from workbench.tasks.base import Problem
@@ -169,4 +168,4 @@ def _kept(path: Path, key: str) -> SweepRecord | None:
     plain = read_json(path)
     if not isinstance(plain, dict) or set(plain) != {"key", "sweep"}:
         raise SchemaError("not a finished sweep", path=path, hint="Delete it and run the same command again.")
-    return parse_record(SweepRecord, plain["sweep"], path=path) if plain["key"] == key else None
+    return parse_record(SweepRecord, plain["sweep"], path=path, what="sweep") if plain["key"] == key else None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from workbench.errors import SchemaError
 from workbench.jsonio import canonical_json, read_json
 from workbench.reports.fields import Interval, Record, Share, Verdict
+from workbench.reports.reading import parse_record
 
 SCHEMA = "neuralese-benchmark/1"
 NAME = "benchmark.json"
@@ -104,8 +104,4 @@ def read_benchmark(folder: Path) -> BenchmarkRecord:
         SchemaError: the file is absent, is not strict JSON, or breaks the schema.
     """
     path = folder / NAME
-    try:
-        return BenchmarkRecord.model_validate(read_json(path))
-    except ValidationError as error:
-        breaks = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:10]]
-        raise SchemaError("benchmark record breaks its schema: " + "; ".join(breaks), path=path) from error
+    return parse_record(BenchmarkRecord, read_json(path), path=path, what="benchmark", schema=SCHEMA)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
-from workbench.errors import SchemaError
 from workbench.jsonio import canonical_json, read_json
 from workbench.reports.fields import Interval, Record, Share
+from workbench.reports.reading import parse_record
 
 BANDWIDTH_SCHEMA = "neuralese-bandwidth/1"
 BANDWIDTH_NAME = "bandwidth.json"
@@ -220,27 +219,7 @@ def read_bandwidth(folder: Path) -> BandwidthRecord:
         SchemaError: the file is absent, is not strict JSON, or breaks the schema (all breaks are listed).
     """
     path = folder / BANDWIDTH_NAME
-    plain = read_json(path)
-    found = plain.get("schema") if isinstance(plain, Mapping) else None
-    if found != BANDWIDTH_SCHEMA:
-        hint = "Measure again: workbench bandwidth MODEL --problems FILE --out DIR"
-        raise SchemaError(
-            "unknown bandwidth schema", path=path, field="schema", expected=BANDWIDTH_SCHEMA, found=found, hint=hint
-        )
-    return parse_record(BandwidthRecord, plain, path=path)
-
-
-def parse_record(kind: type[R], plain: Any, *, path: Path) -> R:
-    """The record of these plain values.
-
-    Raises:
-        SchemaError: they break the schema (all breaks are listed).
-    """
-    try:
-        return kind.model_validate(plain)
-    except ValidationError as error:
-        first = error.errors()[:20]
-        fields = [".".join(map(str, item["loc"])) for item in first]
-        breaks = [f"{name}: {item['msg']}" if name else item["msg"] for name, item in zip(fields, first, strict=True)]
-        message = "bandwidth record breaks its schema: " + "; ".join(breaks)
-        raise SchemaError(message, path=path, field=next(filter(None, fields), None)) from error
+    hint = "Measure again: workbench bandwidth MODEL --problems FILE --out DIR"
+    return parse_record(
+        BandwidthRecord, read_json(path), path=path, what="bandwidth", schema=BANDWIDTH_SCHEMA, hint=hint
+    )

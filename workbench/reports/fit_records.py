@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
-from workbench.errors import SchemaError
 from workbench.jsonio import canonical_json, read_json
 from workbench.reports.fields import Record, Share
 from workbench.reports.fit_cells import (
@@ -22,6 +20,7 @@ from workbench.reports.fit_cells import (
     Standing,
     TextRecord,
 )  # fmt: skip
+from workbench.reports.reading import parse_record
 
 __all__ = [
     "FIT_NAME", "FIT_SCHEMA", "SIGNIFICANT_P", "CellKey", "CellRecord", "Confusion", "Correction", "CurvePoint",
@@ -109,20 +108,8 @@ def parse_fit(plain: Any, *, path: Path) -> FitRecord:
     Raises:
         SchemaError: they break the schema (all breaks are listed).
     """
-    found = plain.get("schema") if isinstance(plain, Mapping) else None
-    if found != FIT_SCHEMA:
-        hint = "Fit again: workbench fit RUN --out DIR"
-        raise SchemaError("unknown fit schema", path=path, field="schema", expected=FIT_SCHEMA, found=found, hint=hint)
-    try:
-        return FitRecord.model_validate(plain)
-    except ValidationError as error:
-        first = error.errors()[:20]
-        fields = [".".join(str(part) for part in item["loc"]) for item in first]
-        breaks = [
-            f"{field}: {item['msg']}" if field else item["msg"] for field, item in zip(fields, first, strict=True)
-        ]
-        message = "fit record breaks its schema: " + "; ".join(breaks)
-        raise SchemaError(message, path=path, field=next(filter(None, fields), None)) from error
+    hint = "Fit again: workbench fit RUN --out DIR"
+    return parse_record(FitRecord, plain, path=path, what="fit", schema=FIT_SCHEMA, hint=hint)
 
 
 def read_fit(folder: Path) -> FitRecord:

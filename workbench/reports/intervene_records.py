@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from workbench.errors import SchemaError
 from workbench.jsonio import canonical_json, read_json
 from workbench.reports.causal_records import Channel, StepCausal
 from workbench.reports.fields import Interval, Record, Share
+from workbench.reports.reading import parse_record
 from workbench.reports.records import ModelRecord
 
 INTERVENE_SCHEMA = "neuralese-intervene/1"
@@ -77,12 +77,4 @@ def read_intervene(folder: Path) -> InterveneRecord:
         SchemaError: the file is absent, is not strict JSON, or breaks the schema (all breaks are listed).
     """
     path = folder / INTERVENE_NAME
-    plain = read_json(path)
-    found = plain.get("schema") if isinstance(plain, dict) else None
-    if found != INTERVENE_SCHEMA:
-        raise SchemaError("unknown intervene schema", path=path, field="schema", expected=INTERVENE_SCHEMA, found=found)
-    try:
-        return InterveneRecord.model_validate(plain)
-    except ValidationError as error:
-        breaks = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:20]]
-        raise SchemaError("intervene record breaks its schema: " + "; ".join(breaks), path=path) from error
+    return parse_record(InterveneRecord, read_json(path), path=path, what="intervene", schema=INTERVENE_SCHEMA)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from workbench.errors import SchemaError
 from workbench.jsonio import canonical_json, read_json
 from workbench.reports.fields import Record
+from workbench.reports.reading import parse_record
 from workbench.reports.records import ModelRecord, ProblemRecord
 
 SCHEMA = "neuralese-live/1"
@@ -64,8 +64,4 @@ def read_live(folder: Path) -> LiveRecord:
         SchemaError: the file is absent, is not strict JSON, or breaks the schema.
     """
     path = folder / NAME
-    try:
-        return LiveRecord.model_validate(read_json(path))
-    except ValidationError as error:
-        breaks = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:10]]
-        raise SchemaError("live record breaks its schema: " + "; ".join(breaks), path=path) from error
+    return parse_record(LiveRecord, read_json(path), path=path, what="live", schema=SCHEMA)

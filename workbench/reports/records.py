@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from workbench.errors import SchemaError
 from workbench.jsonio import canonical_json, read_json
@@ -18,6 +18,7 @@ from workbench.reports.causal_records import Channel, StepCausal
 from workbench.reports.fields import Interval, Record, Share, StepStatus, Verdict
 from workbench.reports.memory_records import SlotRecord
 from workbench.reports.monitor_records import Power, TextMonitor
+from workbench.reports.reading import parse_record
 
 __all__ = [
     "SCHEMA", "AuditRecord", "Candidate", "Channel", "ConditionRow", "FalseAlarmRate", "Interval",
@@ -264,12 +265,4 @@ def read_audit(directory: Path) -> AuditRecord:
         SchemaError: the file is absent, is not strict JSON, or breaks the schema (all breaks are listed).
     """
     path = directory / "audit.json"
-    plain = read_json(path)
-    found = plain.get("schema") if isinstance(plain, dict) else None
-    if found != SCHEMA:
-        raise SchemaError("unknown audit schema", path=path, field="schema", expected=SCHEMA, found=found)
-    try:
-        return AuditRecord.model_validate(plain)
-    except ValidationError as error:
-        breaks = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()[:20]]
-        raise SchemaError("audit record breaks its schema: " + "; ".join(breaks), path=path) from error
+    return parse_record(AuditRecord, read_json(path), path=path, what="audit", schema=SCHEMA)
