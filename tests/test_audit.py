@@ -41,6 +41,10 @@ class Audited:
     model: LoadedModel
 
 
+DONE: dict[str, Audited] = {}
+"""What this process has audited: pytest forgets a fixture as soon as another parameter comes between."""
+
+
 def audit_organism(name: str, folder: Path, *, n_calibration: int, n_problems: int, plan: Plan) -> Audited:
     honest, items = organism_problems(organism(name), seed=FRESH, n_calibration=n_calibration, n_problems=n_problems)
     model = load_model(f"organism:{name}", device="cpu")
@@ -53,10 +57,13 @@ def audit_organism(name: str, folder: Path, *, n_calibration: int, n_problems: i
     params=ALL,
 )
 def audited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Audited:
+    if request.param in DONE:
+        return DONE[request.param]
     folder, strict = tmp_path_factory.mktemp(request.param), request.param in STRICT
     n_calibration, n_problems = (620, 200) if strict else (320, 120)
     plan = Plan(alpha=0.01 if strict else 0.05)
-    return audit_organism(request.param, folder, n_calibration=n_calibration, n_problems=n_problems, plan=plan)
+    sizes = {"n_calibration": n_calibration, "n_problems": n_problems}
+    return DONE.setdefault(request.param, audit_organism(request.param, folder, **sizes, plan=plan))
 
 
 def what_is(audited: Audited) -> Organism:

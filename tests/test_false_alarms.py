@@ -43,10 +43,18 @@ class Read:
     bad: dict[str, list[StepFit]]
 
 
+DONE: dict[str, "Read"] = {}
+"""What this process has read: pytest forgets a fixture as soon as another parameter comes between."""
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def organism(request, tmp_path_factory) -> Read:
-    what = captured(request.param, tmp_path_factory.mktemp(request.param), n_calibration=300, n_problems=120)
-    return Read(what, what.fits(), mostly_wrong(what), {name: make(what) for name, make in BAD.items()})
+    if request.param not in DONE:
+        what = captured(request.param, tmp_path_factory.mktemp(request.param), n_calibration=300, n_problems=120)
+        DONE[request.param] = Read(
+            what, what.fits(), mostly_wrong(what), {name: make(what) for name, make in BAD.items()}
+        )
+    return DONE[request.param]
 
 
 @pytest.fixture(scope="module")

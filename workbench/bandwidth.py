@@ -26,6 +26,7 @@ from workbench.reports.bandwidth_records import (
     StepRecord,
     SweepRecord,
 )
+from workbench.reports.reading import parse_record
 from workbench.store import write_file
 from workbench.tasks.base import Problem
 

@@ -224,7 +224,9 @@ class LayerMemoryReasoner(MemoryReasoner):
         return ready
 
     def unembed(
-        self, vectors: Float[Tensor, "row *layer_and_d_model"], site: str = "thought"
+        self,
+        vectors: Float[Tensor, "row *layer_and_d_model"],  # noqa: F821
+        site: str = "thought",
     ) -> Float[Tensor, "row d_vocab"]:
         """Logit lens on what a slot holds for the last layer, which is what the last block made of its position.
 
