@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,8 @@ def _run(
     directory: Path, audit: AuditRecord, wanted: str | None, prompt: str | None, kind: str, step: Any, donor: str | None
 ) -> None:
     root = data.working_root()
-    number = 1
-    while (root / f"live-{number}").exists() or any(f"live-{number}" in job.spec.title for job in jobs_in(root)):
-        number += 1
+    taken = {job.spec.title for job in jobs_in(root)} | {path.name for path in root.glob("live-*")}
+    number = next(number for number in count(1) if f"live-{number}" not in taken)
     out = root / f"live-{number}"
     command = ["live", audit.model.source, "--audit", str(directory.resolve()), "--out", str(out)]
     command.append(f"--prompt={prompt}" if wanted == TYPED else f"--problem={wanted}")

@@ -47,9 +47,17 @@ def _control(audit: AuditRecord, name: str, value: Value, rank: int, theme: Them
 
 
 def _by_step(traces: list[go.Scatter], title: str, theme: Theme) -> go.Figure:
-    ink = INKS[theme]
     traces = [trace for trace in traces if any(value is not None for value in trace.y)]
-    figure = go.Figure(traces)
+    figure = laid_out(go.Figure(traces), "latent step", title, theme)
+    figure.update_layout(
+        hovermode="x unified", xaxis={"dtick": 1 if len(traces[0].x) <= 20 else None}, yaxis={"range": [-0.02, 1.04]}
+    )
+    return figure
+
+
+def laid_out(figure: go.Figure, across: str, up: str, theme: Theme) -> go.Figure:
+    """The figure as all plain charts of the dashboard look, with these titles of its axes."""
+    ink = INKS[theme]
     figure.update_layout(
         template="none",
         height=320,
@@ -58,15 +66,9 @@ def _by_step(traces: list[go.Scatter], title: str, theme: Theme) -> go.Figure:
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": FONT, "color": ink.ink, "size": 12},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        hovermode="x unified",
         hoverlabel={"bgcolor": ink.ground},
-        xaxis={
-            "title": {"text": "latent step"},
-            "dtick": 1 if len(traces[0].x) <= 20 else None,
-            "showgrid": False,
-            "zeroline": False,
-        },
-        yaxis={"title": {"text": title}, "range": [-0.02, 1.04], "gridcolor": ink.grid, "zeroline": False},
+        xaxis={"title": {"text": across}, "showgrid": False, "zeroline": False},
+        yaxis={"title": {"text": up}, "gridcolor": ink.grid, "zeroline": False},
     )
     return figure
 

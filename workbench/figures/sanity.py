@@ -6,8 +6,8 @@ from collections import Counter
 
 import plotly.graph_objects as go
 
-from workbench.figures.hero import FONT
-from workbench.figures.palette import INKS, OKABE_ITO, Theme
+from workbench.figures.lines import laid_out
+from workbench.figures.palette import OKABE_ITO, Theme
 from workbench.reports.records import AuditRecord, ProblemRecord, Verdict
 
 _PATTERNS: dict[Verdict, str] = {"agrees": "", "diverges": "/", "cannot-tell": "."}
@@ -41,7 +41,7 @@ def lag_histogram(audit: AuditRecord, *, theme: Theme = "light") -> go.Figure:
                 name=verdict,
                 marker={"color": OKABE_ITO[rank], "pattern": {"shape": _PATTERNS[verdict]}},
             )
-    return _laid_out(figure, "claims between a thought and its word", "thoughts", theme)
+    return laid_out(figure, "claims between a thought and its word", "thoughts", theme)
 
 
 def dose_curves(audit: AuditRecord, *, theme: Theme = "light") -> go.Figure:
@@ -65,21 +65,4 @@ def dose_curves(audit: AuditRecord, *, theme: Theme = "light") -> go.Figure:
             line={"color": OKABE_ITO[rank % len(OKABE_ITO)], "dash": _DASHES[rank % len(_DASHES)]},
         )
     figure.update_yaxes(range=[-0.02, 1.04])
-    return _laid_out(figure, "part of the way to the donor's thought", "share that reacts (95 %)", theme)
-
-
-def _laid_out(figure: go.Figure, across: str, up: str, theme: Theme) -> go.Figure:
-    ink = INKS[theme]
-    figure.update_layout(
-        template="none",
-        height=320,
-        margin={"l": 56, "r": 12, "t": 64, "b": 44},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": FONT, "color": ink.ink, "size": 12},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        hoverlabel={"bgcolor": ink.ground},
-        xaxis={"title": {"text": across}, "showgrid": False, "zeroline": False},
-        yaxis={"title": {"text": up}, "gridcolor": ink.grid, "zeroline": False},
-    )
-    return figure
+    return laid_out(figure, "part of the way to the donor's thought", "share that reacts (95 %)", theme)
