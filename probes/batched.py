@@ -92,8 +92,7 @@ def fit_logistic(
         block: most columns solved together; fewer where rows are so many that their labels would not fit `BLOCK_BYTES`.
 
     Raises:
-        ProbeDataError: shapes that do not fit, a fit with fewer than two classes, values that are not finite, or
-            settings out of range.
+        ProbeDataError: shapes that do not fit, fewer than two classes in a fit, values not finite, bad settings.
     """
     _check_settings(tol, max_iter, precision, block)
     with torch.no_grad():

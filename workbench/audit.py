@@ -93,26 +93,11 @@ def run_audit(
     tell = progress or (lambda stage, done, planned: None)
     _refuse_foreign(out)
     kept = _without_duplicates(calibration, problems)
-    everything = [*kept, *problems]
     store = _captured(model, kept, problems, out, plan, tell)
     speaking = model.reasoner.recipe.speaking
     honest = split_honest(store, speaking, alpha=plan.alpha, seed=plan.seed, only_words=plan.reader != "probe")
-    with stop_on_signal() as stop:
-
-        def fitted(done: int, planned: int) -> None:
-            tell("fit", done, planned)
-            stop.check(hint=RESUME)
-
-        fits = _read_steps(model, store, honest, plan, fitted)
-        run = honest_run(store, honest, fits, speaking, everything, seed=plan.seed)
-        effects = intervene(
-            model.reasoner, run, seed=plan.seed, probes={fit.step: fit.probe for fit in fits}, stop=stop,
-            progress=lambda done, planned: tell("intervene", done, planned),
-        )  # fmt: skip
-        stop.check(hint=RESUME)
+    fits, causal = _read_and_edited(model, store, honest, [*kept, *problems], plan, tell)
     _unseal(out)
-    causal = causal_records(effects)
-    fits = [fit for fit in fits if fit.step in causal.steps]
     probes_root = save_fits(fits, out / "probes")
     audit = assemble(
         store,
@@ -152,6 +137,24 @@ def _captured(
         roles=[CALIBRATION] * len(kept) + [AUDITED] * len(problems), seed=plan.seed,
         progress=lambda done, planned: tell("capture", done, planned),
     )  # fmt: skip
+
+
+def _read_and_edited(
+    model: LoadedModel, store: RunStore, honest: Honest, problems: Sequence[Problem], plan: Plan, tell: Progress
+) -> tuple[list[StepFit], Causal]:
+    """What reads each step, and what editing the thoughts of honest problems moves; both of the same steps."""
+    with stop_on_signal() as stop:
+        fits = _read_steps(
+            model, store, honest, plan, stop.between(lambda done, planned: tell("fit", done, planned), hint=RESUME)
+        )
+        run = honest_run(store, honest, fits, model.reasoner.recipe.speaking, problems, seed=plan.seed)
+        effects = intervene(
+            model.reasoner, run, seed=plan.seed, probes={fit.step: fit.probe for fit in fits}, stop=stop,
+            progress=lambda done, planned: tell("intervene", done, planned),
+        )  # fmt: skip
+        stop.check(hint=RESUME)
+    causal = causal_records(effects)
+    return [fit for fit in fits if fit.step in causal.steps], causal
 
 
 def _read_steps(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from workbench.bits.bench import Bench
 from workbench.bits.decode import Decoded, decode
-from workbench.bits.known import Thoughts, read_thoughts, split_problems
+from workbench.bits.known import Sides, Thoughts, read_thoughts, split_problems
 from workbench.bits.sweep import sweep
 from workbench.capture import capture, seed_of
 from workbench.errors import ConfigError, InsufficientData, SchemaError
@@ -27,7 +27,7 @@ from workbench.reports.bandwidth_records import (
     SweepRecord,
 )
 from workbench.reports.reading import parse_record
-from workbench.store import write_file
+from workbench.store import RunStore, write_file
 from workbench.tasks.base import Problem
 
 REPORT_NAME, RUN_NAME, PARTS_NAME = "bandwidth.html", "run", "parts"
@@ -92,11 +92,7 @@ def run_bandwidth(
         raise InsufficientData("no problem has a thought", field="problems", found=f"n={len(problems)}")
     sides = split_problems([record["problem"] for record in store.problems], seed=plan.seed)
     with stop_on_signal() as stop:
-
-        def is_read(done: int, planned: int) -> None:
-            tell("read", done, planned)
-            stop.check(hint=RESUME)
-
+        is_read = stop.between(lambda done, planned: tell("read", done, planned), hint=RESUME)
         decoded = decode(store, speaking, thoughts, sides, seed=plan.seed, progress=is_read)
         seeds = [seed_of(plan.seed, problem) for problem in problems]
         bench = Bench(
@@ -104,7 +100,17 @@ def run_bandwidth(
             heard=lambda: stop.check(hint=RESUME),
         )  # fmt: skip
         swept = _swept(bench, thoughts, plan, out, store.root, tell)
-    record = BandwidthRecord(
+    record = _record(model, store, problems, plan, sides, thoughts, decoded, bench, swept)
+    write_file(out / REPORT_NAME, render_bandwidth(record).encode())
+    write_file(out / BANDWIDTH_NAME, record.to_json())
+    return record
+
+
+def _record(
+    model: LoadedModel, store: RunStore, problems: Sequence[Problem], plan: BandwidthPlan, sides: Sides,
+    thoughts: Thoughts, decoded: Decoded, bench: Bench, swept: Mapping[int | None, SweepRecord],
+) -> BandwidthRecord:  # fmt: skip
+    return BandwidthRecord(
         model=_model_record(model),
         settings=BandwidthSettings(**asdict(plan)),
         run_root=store.root,
@@ -122,9 +128,6 @@ def run_bandwidth(
         chain=decoded.chain,
         whole=swept[None],
     )
-    write_file(out / REPORT_NAME, render_bandwidth(record).encode())
-    write_file(out / BANDWIDTH_NAME, record.to_json())
-    return record
 
 
 def _step_record(thoughts: Thoughts, decoded: Decoded, step: int, swept: SweepRecord | None) -> StepRecord:

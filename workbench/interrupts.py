@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -23,6 +23,15 @@ class StopFlag:
         """Raise `Interrupted` if someone asked to stop; `hint` says how to go on."""
         if self.asked:
             raise Interrupted("stopped as asked; everything finished so far is kept", hint=hint)
+
+    def between(self, tell: Callable[[int, int], None], *, hint: str) -> Callable[[int, int], None]:
+        """Progress of a stage that can be stopped between any two bits of it."""
+
+        def told(done: int, planned: int) -> None:
+            tell(done, planned)
+            self.check(hint=hint)
+
+        return told
 
 
 @contextmanager

@@ -52,8 +52,7 @@ def run_fit(
 ) -> FitRecord:
     """Carry out a plan of probes over a captured run.
 
-    A killed job goes on where it stopped; the results are the same to the byte, however often it was killed and
-    whatever engine does the work.
+    A killed job goes on where it stopped; results are the same to the byte, whatever was killed and whoever worked.
 
     Args:
         run: a sealed store.

@@ -41,15 +41,7 @@ def run_intervene(
         Interrupted: someone asked to stop; the same call goes on from what was captured.
     """
     tell = progress or (lambda stage, done, planned: None)
-    if (out / INTERVENE_NAME).exists() and not (out / "run").is_dir():
-        raise ConfigError(
-            f"the folder holds {INTERVENE_NAME} but no run", path=out, field="out", hint="Choose another folder."
-        )
-    if len(problems) < MIN_HONEST:
-        raise InsufficientData(
-            "too few honest problems to fit on half of them and to edit the others",
-            field="problems", expected=f"at least {MIN_HONEST}", found=f"n={len(problems)}",
-        )  # fmt: skip
+    _check(problems, out)
     store = capture(
         model, problems, out / "run", sites=["thought"], roles=[CALIBRATION] * len(problems), seed=seed,
         progress=lambda done, planned: tell("capture", done, planned),
@@ -59,11 +51,7 @@ def run_intervene(
     fits: list[StepFit] = []
     unprobed = None
     with stop_on_signal() as stop:
-
-        def fitted(done: int, planned: int) -> None:
-            tell("fit", done, planned)
-            stop.check(hint=RESUME)
-
+        fitted = stop.between(lambda done, planned: tell("fit", done, planned), hint=RESUME)
         try:
             fits = fit_steps(labelled_steps(store, honest), model.reasoner, seed=seed, progress=fitted)
         except InsufficientData as error:
@@ -89,6 +77,18 @@ def run_intervene(
     )
     write_file(out / INTERVENE_NAME, record.to_json())
     return record
+
+
+def _check(problems: Sequence[Problem], out: Path) -> None:
+    if (out / INTERVENE_NAME).exists() and not (out / "run").is_dir():
+        raise ConfigError(
+            f"the folder holds {INTERVENE_NAME} but no run", path=out, field="out", hint="Choose another folder."
+        )
+    if len(problems) < MIN_HONEST:
+        raise InsufficientData(
+            "too few honest problems to fit on half of them and to edit the others",
+            field="problems", expected=f"at least {MIN_HONEST}", found=f"n={len(problems)}",
+        )  # fmt: skip
 
 
 def _steps(causal: Causal, fits: Sequence[StepFit]) -> list[IntervenedStep]:
