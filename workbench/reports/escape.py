@@ -40,6 +40,8 @@ def visible(text: str, *, keep_lines: bool = False) -> str:
     mark in a row on, marks are written out too, because a pile of them covers
     neighbouring lines.
     """
+    if text.isascii() and text.isprintable():
+        return text  # most texts by far; letter by letter, a long audit takes seconds
     parts: list[str] = []
     marks = 0
     for char in text:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +15,18 @@ from workbench.reports.fields import Record
 
 R = TypeVar("R", bound=Record)
 MAX_BREAKS = 20
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """While a large record is built: it holds no cycles, and looking for some takes longer than building it."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def parse_record(

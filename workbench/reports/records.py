@@ -18,7 +18,7 @@ from workbench.reports.causal_records import Channel, StepCausal
 from workbench.reports.fields import Interval, Record, Share, StepStatus, Verdict
 from workbench.reports.memory_records import SlotRecord
 from workbench.reports.monitor_records import Power, TextMonitor
-from workbench.reports.reading import parse_record
+from workbench.reports.reading import collector_paused, parse_record
 
 __all__ = [
     "SCHEMA", "AuditRecord", "Candidate", "Channel", "ConditionRow", "FalseAlarmRate", "Interval",
@@ -265,4 +265,5 @@ def read_audit(directory: Path) -> AuditRecord:
         SchemaError: the file is absent, is not strict JSON, or breaks the schema (all breaks are listed).
     """
     path = directory / "audit.json"
-    return parse_record(AuditRecord, read_json(path), path=path, what="audit", schema=SCHEMA)
+    with collector_paused():
+        return parse_record(AuditRecord, read_json(path), path=path, what="audit", schema=SCHEMA)
