@@ -7,22 +7,27 @@ and size of its file, so that a record that was written again is read again.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 import pyarrow.parquet as pq
 import streamlit as st
 
 import workbench
 from workbench.errors import WorkbenchError
+from workbench.figures import causal_by_step, decode_by_step
+from workbench.figures.palette import Theme
 from workbench.figures.words import sentence
 from workbench.findings import Finding, findings, read_history
 from workbench.jsonio import read_json
 from workbench.reports.escape import visible
 from workbench.reports.fit_records import FIT_NAME, FitRecord, read_fit
+from workbench.reports.headline import Headline, headlines
 from workbench.reports.records import AuditRecord, ProblemRecord, read_audit
 from workbench.reports.tables import by_score
 
@@ -39,6 +44,11 @@ def roots() -> list[Path]:
     parser.add_argument("directories", nargs="*", type=Path)
     known, _ = parser.parse_known_args(sys.argv[1:])
     return list(known.directories)
+
+
+def exposed() -> bool:
+    """Whether others than this machine can reach the dashboard."""
+    return "--exposed" in sys.argv[1:]
 
 
 def find_runs(folders: list[Path]) -> dict[str, Path]:
@@ -80,9 +90,12 @@ def file_key(directory: Path, name: str = AUDIT_NAME) -> FileKey:
     return str(directory), status.st_mtime_ns, status.st_size, status.st_ino
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
+@st.cache_resource(max_entries=4, show_spinner=False)
 def _read(key: FileKey) -> AuditRecord:
-    return read_audit(Path(key[0]))
+    record = read_audit(Path(key[0]))
+    # Streamlit collects garbage after every rerun: over millions of records that never die it would take a second.
+    gc.freeze()
+    return record
 
 
 def load(directory: Path) -> AuditRecord:
@@ -106,6 +119,27 @@ def load_fit(directory: Path) -> FitRecord:
         WorkbenchError: it cannot be read.
     """
     return _read_fit(file_key(directory, FIT_NAME))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _headlines(key: FileKey) -> list[Headline]:
+    return headlines(_read(key))
+
+
+def headlines_of(directory: Path) -> list[Headline]:
+    """The headline numbers of the audit in this folder: some are counted over every step of every problem."""
+    return _headlines(file_key(directory))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _step_curves(key: FileKey, theme: Theme) -> tuple[go.Figure, go.Figure]:
+    audit = _read(key)
+    return decode_by_step(audit, theme=theme), causal_by_step(audit, theme=theme)
+
+
+def step_curves(directory: Path, theme: Theme) -> tuple[go.Figure, go.Figure]:
+    """Decoding and causal effect by step: the same whichever problem is picked."""
+    return _step_curves(file_key(directory), theme)
 
 
 def is_bundled(directory: Path) -> bool:
@@ -199,8 +233,8 @@ def _row(problem: ProblemRecord) -> dict[str, object]:
         "verdict": problem.verdict,
         "score": problem.score,
         "by step": [row.divergence_bits or 0.0 for row in problem.steps if row.step is not None],
-        "thinks": visible(" → ".join(row.decoded or "–" for row in problem.steps if row.step is not None)),
-        "says": visible(" → ".join(problem.claims)),
+        "thinks": " → ".join(visible(row.decoded or "–") for row in problem.steps if row.step is not None),
+        "says": " → ".join(visible(claim) for claim in problem.claims),
         "answer": visible(problem.answer or "–"),
         "q": problem.q_value,
         "condition": visible(problem.condition or "–"),

@@ -11,8 +11,9 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from apps import data
 from workbench.errors import WorkbenchError
-from workbench.figures import causal_by_step, decode_by_step, hero, sentence
+from workbench.figures import hero, sentence
 from workbench.figures.palette import Theme
 from workbench.figures.words import number
 from workbench.reports.escape import visible
@@ -40,6 +41,14 @@ PointTaker = Callable[[list[Any]], None]
 def page_style() -> None:
     """Less empty space above the first line (constant text, no model output)."""
     st.html("<style>.stMainBlockContainer{padding-top:4.2rem;padding-bottom:3rem}</style>")
+
+
+def exposed_banner() -> None:
+    """On every page of a server that others can reach."""
+    st.warning(
+        "This dashboard is exposed: whoever reaches its address reads every run, writes findings and starts jobs.",
+        icon=":material/lock_open:",
+    )
 
 
 def theme() -> Theme:
@@ -277,10 +286,10 @@ def problem_picker(ids: list[str]) -> str:
     return str(chosen)
 
 
-def step_curves(audit: AuditRecord) -> None:
+def step_curves(directory: Path) -> None:
     """Decoding and causal effect by step, each beside its controls."""
-    left, right = st.columns(2)
-    with left:
-        st.plotly_chart(decode_by_step(audit, theme=theme()), theme=None, key="decode", config=PLOT)
-    with right:
-        st.plotly_chart(causal_by_step(audit, theme=theme()), theme=None, key="causal", config=PLOT)
+    for column, key, figure in zip(
+        st.columns(2), ("decode", "causal"), data.step_curves(directory, theme()), strict=True
+    ):
+        with column:
+            st.plotly_chart(figure, theme=None, key=key, config=PLOT)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from apps import data, widgets
-from workbench.reports.headline import headlines
 
 directory = widgets.current_run()
 audit = data.load(directory)
 widgets.verdict_banner(audit)
-for column, headline in zip(st.columns(5), headlines(audit), strict=True):
+for column, headline in zip(st.columns(5), data.headlines_of(directory), strict=True):
     with column:
         widgets.metric(headline)
 
@@ -33,4 +32,4 @@ widgets.problem_header(chosen)
 widgets.hero_chart(chosen, audit, key="overview-hero")
 widgets.trace_link(chosen.id)
 with st.expander("By latent step: can it be read, is it used?"):
-    widgets.step_curves(audit)
+    widgets.step_curves(directory)
