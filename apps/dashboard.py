@@ -34,6 +34,8 @@ page = st.navigation(
     position="top",
 )
 widgets.page_style()
+if data.exposed():
+    widgets.exposed_banner()
 if page.title in ("Grid", "Jobs", "Glossary"):  # they show no audit and no fit
     page.run()
     st.stop()

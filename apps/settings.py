@@ -1,49 +1,72 @@
-"""Server and theme settings of the dashboard, as command-line options.
+"""Server and theme settings of the dashboard.
 
 An installed wheel has no `.streamlit/config.toml`, and a file in the working
-directory could weaken the server; options on the command line win over both.
+directory could weaken the server. What is set here wins over files and over
+`STREAMLIT_*` variables, so everything that could open the server is set, also
+where Streamlit's own default is the same.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 
+from workbench.exposure import LOOPBACK
 from workbench.figures.palette import INKS, OKABE_ITO
 
-ADDRESS = "127.0.0.1"
+HOSTS = ("localhost", LOOPBACK)
+"""Names under which a browser on this machine reaches it."""
 _ACCENTS = {"light": "#0072B2", "dark": "#56B4E9"}
 _PANELS = {"light": "#F3F5F8", "dark": "#1A1E27"}
-_OPTIONS = {
-    "server.address": ADDRESS,
-    "server.enableCORS": "true",
-    "server.enableXsrfProtection": "true",
+_OPTIONS: dict[str, object] = {
+    "global.developmentMode": False,
+    "server.enableCORS": True,
+    "server.corsAllowedOrigins": [],
+    "server.enableXsrfProtection": True,
     "server.xsrfCookieSameSite": "strict",
-    "server.maxUploadSize": "20",
-    "server.maxMessageSize": "50",
-    "server.enableStaticServing": "false",
-    "server.enableAgentApi": "false",
+    "server.trustedUserHeaders": {},
+    "server.maxUploadSize": 1,
+    "server.maxMessageSize": 50,
+    "server.maxWidgetStateSize": 25,
+    "server.enableStaticServing": False,
+    "server.enableAgentApi": False,
+    "server.scriptHealthCheckEnabled": False,
+    "server.baseUrlPath": "",
+    "server.customComponentBaseUrlPath": "",
     "server.fileWatcherType": "none",
-    "server.runOnSave": "false",
-    "server.showEmailPrompt": "false",
-    "browser.gatherUsageStats": "false",
-    "browser.serverAddress": ADDRESS,
+    "server.runOnSave": False,
+    "server.allowRunOnSave": False,
+    "server.showEmailPrompt": False,
+    "browser.gatherUsageStats": False,
+    "client.allowedOrigins": [],
     "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
-    "client.showErrorLinks": "false",
-    "logger.hideWelcomeMessage": "true",
+    "client.showErrorLinks": False,
+    "logger.hideWelcomeMessage": True,
+    "secrets.files": [],
+    "theme.fontFaces": [],
+    "theme.font": "sans-serif",
+    "theme.headingFont": "sans-serif",
+    "theme.codeFont": "monospace",
 }
 
 
-def streamlit_arguments(port: int | None, headless: bool) -> list[str]:
-    """Options for ``python -m streamlit run FILE``.
+def server_options(
+    port: int | None = None, *, headless: bool, address: str = LOOPBACK, hosts: Sequence[str] = HOSTS
+) -> dict[str, object]:
+    """Streamlit's options by name, as ``st.App.run(config=...)`` takes them.
 
-    Without a port Streamlit takes the first free one from 8501 on; a port that
-    is named and taken is Streamlit's error. Both themes are set explicitly, so
-    that the page and its figures follow the system together.
+    Args:
+        port: without one Streamlit takes the first free one from 8501 on.
+        headless: no browser is opened.
+        address: interface to listen on.
+        hosts: names in the address bar under which the server may be asked.
+
+    Both themes are set, so that the page and its figures follow the system together.
     """
-    options = dict(_OPTIONS, **{"server.headless": str(headless).lower()})
+    listening = {"server.address": address, "browser.serverAddress": hosts[0], "server.headless": headless}
+    options = _OPTIONS | listening | {"server.allowedHosts": list(hosts)}
     if port is not None:
-        options["server.port"] = str(port)
+        options["server.port"] = port
     for theme in ("light", "dark"):
         ink = INKS[theme]
         options |= {
@@ -51,7 +74,6 @@ def streamlit_arguments(port: int | None, headless: bool) -> list[str]:
             f"theme.{theme}.backgroundColor": ink.ground,
             f"theme.{theme}.secondaryBackgroundColor": _PANELS[theme],
             f"theme.{theme}.textColor": ink.ink,
-            f"theme.{theme}.chartCategoricalColors": json.dumps(OKABE_ITO),
+            f"theme.{theme}.chartCategoricalColors": list(OKABE_ITO),
         }
-    words = [f"--{name}={value}" for name, value in options.items()]
-    return [*words, "--server.allowedHosts=localhost", f"--server.allowedHosts={ADDRESS}"]
+    return options

@@ -15,7 +15,6 @@ from audit_factory import default_problems, hostile, liar, make_audit, mixed, wr
 from playwright.sync_api import TimeoutError as TimeoutError_
 from plotly.offline import get_plotlyjs
 
-from apps.settings import streamlit_arguments
 from workbench.figures import hero
 from workbench.reports.html import render_report
 
@@ -55,17 +54,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(folder):
     port = free_port()
-    page = str(ROOT / "apps" / "dashboard.py")
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        page,
-        *streamlit_arguments(port, True),
-        "--",
-        str(folder),
-    ]
+    command = [sys.executable, "-m", "apps", "--port", str(port), "--headless", "--", str(folder)]
     server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(200):

@@ -11,7 +11,6 @@ from audit_factory import channel_of, default_problems, honest, hostile, liar, m
 from streamlit.testing.v1 import AppTest
 
 from apps import data
-from apps.settings import streamlit_arguments
 from workbench.errors import SchemaError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -190,22 +189,6 @@ def test_two_audits_of_one_name_are_told_apart(tmp_path):
 def test_an_absent_audit_is_a_clear_error(tmp_path):
     with pytest.raises(SchemaError, match="no such file"):
         data.load(tmp_path)
-
-
-def test_settings_close_the_server_and_streamlit_knows_them_all():
-    from streamlit import config
-
-    words = streamlit_arguments(8123, True)
-    pairs = [word.removeprefix("--").split("=", 1) for word in words]
-    known = config.get_config_options()
-    assert [name for name, _ in pairs if name not in known] == []
-    options = dict(pairs)
-    assert options["server.address"] == "127.0.0.1"
-    assert options["server.port"] == "8123"
-    assert options["client.showErrorDetails"] == "none"
-    assert options["server.enableAgentApi"] == "false"
-    assert {value for name, value in pairs if name == "server.allowedHosts"} == {"localhost", "127.0.0.1"}
-    assert not any(word.startswith("--server.port") for word in streamlit_arguments(None, False))
 
 
 def test_the_dashboard_starts_without_torch(tmp_path):

@@ -21,19 +21,29 @@ def dashboard(
         list[Path] | None,
         typer.Argument(metavar="[DIR]...", help="Audits, fits, or folders of them; default: the bundled demo."),
     ] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port; default: the first free one.")] = None,
+    host: Annotated[str, typer.Option("--host", "--address", help="Address to listen on.")] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A further name it may be asked by; may be repeated.")
+    ] = None,
+    unsafe_expose: Annotated[
+        bool, typer.Option("--unsafe-expose", help="Let everyone who reaches --host read all and start jobs.")
+    ] = False,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
     json: Json = False,
 ) -> int:
     """Serve the dashboard on 127.0.0.1 until Ctrl-C; with no DIR, on the bundled demo audit.
 
-    An audit opens on its worst problem; a folder that workbench fit wrote opens on the grid of its probes.
+    An audit opens on its worst problem; a folder that workbench fit wrote opens on the grid of its probes. It has no
+    login: other addresses than loopback need --unsafe-expose and at least one --allow-host.
 
     Example: workbench dashboard runs/demo runs/probes
     """
+    from workbench.exposure import exposure
     from workbench.serve import serve
 
-    serve([folder.resolve() for folder in folders or ()], port=port, browser=browser, announce_json=json)
+    where = exposure(host, allow_host or (), unsafe=unsafe_expose)
+    serve([folder.resolve() for folder in folders or ()], port=port, browser=browser, announce_json=json, where=where)
 
 
 def doctor(json: Json = False) -> int:
