@@ -104,12 +104,13 @@ def _try(action: Any) -> None:
 
 def overview(root: Path) -> None:
     """All jobs; looked at anew every second while one works."""
-    busy = any(job.alive for job in jobs_in(root))
-    st.fragment(_table, run_every="1s" if busy else None)(root, busy)
-
-
-def _table(root: Path, was_busy: bool) -> None:
     found = jobs_in(root)
+    busy = any(job.alive for job in found)
+    st.fragment(_table, run_every="1s" if busy else None)(root, [found], busy)
+
+
+def _table(root: Path, listed: list[list[Job]], was_busy: bool) -> None:
+    found = listed.pop() if listed else jobs_in(root)  # the page has just listed them; later looks are its own
     if was_busy and not any(job.alive for job in found):
         st.rerun()  # the last one ended: stop looking, and show what it left
     if not found:

@@ -8,15 +8,18 @@ import re
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from workbench.errors import ConfigError, CorruptArtifact
 from workbench.jobs import JobStatus, cancel, jobs_in, read_job, resume, start
+from workbench.jobs.command import COMMAND_LOCK, run_command
 from workbench.jobs.folder import STATUS, wait, write_status
 from workbench.organisms.kinds import make_items
 from workbench.organisms.recipes import organism
 from workbench.store import RunStore, write_file
+from workbench.store.locking import FolderLock
 from workbench.tasks import problem_lines
 
 
@@ -82,6 +85,54 @@ def test_a_job_whose_process_was_killed_is_lost_and_can_be_resumed(tmp_path: Pat
     assert wait(job.folder, seconds=30).status.state == "lost"
     ended = wait(resume(job.folder).folder, seconds=240)
     assert (ended.status.state, len(RunStore(tmp_path / "run").problems)) == ("done", 40)
+
+
+def holder(path: Path) -> int:
+    """Process that the lock file names, once it names one."""
+    deadline = time.monotonic() + 60
+    while (found := re.search(r"process (\d+)", path.read_text() if path.exists() else "")) is None:
+        assert time.monotonic() < deadline, path
+        time.sleep(0.02)
+    return int(found[1])
+
+
+def is_there(process: int) -> bool:
+    """Whether it lives; what has ended and was not waited for does not."""
+    status = Path(f"/proc/{process}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are not files here")
+def test_a_command_ends_with_its_runner_and_two_never_write_at_once(tmp_path: Path) -> None:
+    place = start(tmp_path, capturing(tmp_path, 400), title="some").folder
+    until_it_runs(place)
+    runner, writer = holder(place / ".lock"), holder(place / ".command.lock")
+    assert runner != writer
+    os.kill(writer, signal.SIGSTOP)  # it cannot end yet: the job is not lost, and nothing may be set beside it
+    os.kill(runner, signal.SIGKILL)
+    time.sleep(0.5)
+    assert is_there(writer)
+    assert read_job(place).alive
+    with pytest.raises(ConfigError, match="is running"):
+        resume(place)
+    os.kill(writer, signal.SIGCONT)
+    assert wait(place, seconds=30).status.state == "lost"
+    assert not is_there(writer)
+    cancel(resume(place).folder)
+    assert wait(place, seconds=120).status.state in ("cancelled", "done")
+
+
+def test_a_command_whose_folder_another_one_works_in_does_not_start(tmp_path: Path, monkeypatch: Any) -> None:
+    lock = FolderLock(tmp_path, COMMAND_LOCK)
+    lock.acquire()
+    monkeypatch.setattr("workbench.jobs.command.WAIT", 0.2)
+    monkeypatch.setattr("workbench.jobs.command.end_with_runner", lambda: None)
+    assert run_command(tmp_path, ["--version"]) == 2
+    lock.release()
+    assert run_command(tmp_path, ["--version"]) == 0
 
 
 def test_only_commands_of_the_workbench_run_as_jobs(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from workbench.store.files import disk_errors, make_folder
 from workbench.store.locking import LOCK_NAME
 
 JOBS, SPEC, STATUS, LOG, CANCEL = "jobs", "job.json", "status.json", "log.txt", "cancel"
+COMMAND_LOCK = ".command.lock"
+"""Held by the command itself, as `LOCK_NAME` is by the runner that watches it: either may outlive the other."""
 LOG_BYTES = 8192
 BEGINS_WITHIN = 20.0
 """Seconds in which a job that was started must have a process of its own."""
@@ -126,14 +128,17 @@ def read_job(place: Path) -> Job:
 
 
 def _has_process(place: Path, status: JobStatus) -> bool:
-    """A runner holds the lock of its folder as long as it lives."""
+    """A runner and its command each hold a lock of the folder as long as they live."""
     if status.state == "waiting" and status.updated is not None:
         since = datetime.now(UTC) - datetime.fromisoformat(status.updated)
         if since.total_seconds() < BEGINS_WITHIN:
             return True
-    lock = FileLock(place / LOCK_NAME, timeout=0)
+    return any(_is_held(place / name) for name in (LOCK_NAME, COMMAND_LOCK))
+
+
+def _is_held(path: Path) -> bool:
     try:
-        with lock:
+        with FileLock(path, timeout=0):
             return False
     except Timeout:
         return True

@@ -51,7 +51,8 @@ class _Run:
         write_status(place, self.status)
         self.log = (place / LOG).open("ab")
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "workbench", *job.spec.command], cwd=job.spec.folder, stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "workbench.jobs.command", str(place), *job.spec.command], cwd=job.spec.folder,
+            stdin=subprocess.PIPE,  # never written to: its end tells the command that this process is gone
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",
         )  # fmt: skip
         assert self.child.stdout is not None
@@ -73,6 +74,8 @@ class _Run:
             self._write()
         self.reader.join()
         self.log.close()
+        if self.child.stdin is not None:
+            self.child.stdin.close()
         code = int(self.child.returncode)
         state = FINISHED.get(code, "failed")
         with self.lines:

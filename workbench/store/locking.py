@@ -16,14 +16,15 @@ LOCK_NAME = ".lock"
 
 
 class FolderLock:
-    """The system's lock on ``<folder>/.lock``; it goes when its process does, however that ends.
+    """The system's lock on a file of the folder, ``.lock`` if no other is named; it goes when its process does,
+    however that ends.
 
     While held, the file tells who holds it. The file itself stays: removing a
     lock file lets two processes hold "the" lock at once.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / LOCK_NAME
+    def __init__(self, folder: Path, name: str = LOCK_NAME) -> None:
+        self._path = folder / name
         self._lock = FileLock(self._path, timeout=0)
 
     def acquire(self) -> None:
