@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from workbench.errors import ConfigError, SchemaError
+
+REMEMBERED_TEXTS, LONGEST_REMEMBERED = 16_384, 2_000
+"""Texts whose ids are kept, and the most characters of one: edits run the same problems again and again."""
 
 
 class TextCoder:
@@ -29,11 +33,16 @@ class TextCoder:
             )  # fmt: skip
         self.tokenizer = tokenizer
         self.d_vocab = d_vocab
+        self._remembered = lru_cache(maxsize=REMEMBERED_TEXTS)(self._encode)
 
     def token_ids(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """Ids of one piece of text, tokenized by itself."""
+        encode = self._remembered if len(text) <= LONGEST_REMEMBERED else self._encode
+        return list(encode(text, add_special_tokens))
+
+    def _encode(self, text: str, add_special_tokens: bool) -> tuple[int, ...]:
         with tokenizers_errors(f"the tokenizer cannot read {text[:40]!r}"):
-            return list(self.tokenizer.encode(text, add_special_tokens=add_special_tokens)) if text else []
+            return tuple(self.tokenizer.encode(text, add_special_tokens=add_special_tokens)) if text else ()
 
     def text(self, token_ids: Collection[int]) -> str:
         """Text of ids, special tokens kept and nothing tidied; ids that the tokenizer does not know are left out."""
