@@ -13,25 +13,14 @@ from workbench.figures import causal_by_step, decode_by_step
 from workbench.figures.sanity import dose_curves, lag_histogram
 from workbench.reports.causal_records import Counted
 from workbench.reports.escape import visible
+from workbench.reports.limits import uncontrolled
 from workbench.reports.records import AuditRecord
 from workbench.reports.shares import share, span
 
 
-def missing_controls(audit: AuditRecord) -> list[str]:
-    """What this audit was written without: a number beside which nothing stands is not to be trusted."""
-    channel = audit.summary.channel
-    absent = [
-        ("edits of keys and values", not channel.edits),
-        ("exchange in the probes' subspace", not any(step.subspace for step in audit.steps)),
-        ("planted lies (power)", audit.power is None),
-        ("a monitor that sees only the words", audit.text is None),
-    ]
-    return [name for name, is_absent in absent if is_absent]
-
-
 def controls_badge(audit: AuditRecord) -> None:
     """Amber where a control was not run."""
-    absent = missing_controls(audit)
+    absent = uncontrolled(audit)
     if absent:
         st.badge("uncontrolled", icon=":material/warning:", color="orange")
         st.text(f"Not run in this audit: {', '.join(absent)}. Audit again to have them.")

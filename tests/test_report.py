@@ -19,7 +19,7 @@ from audit_factory import (
 
 from workbench.reports.headline import headlines, notices, verdict_line
 from workbench.reports.html import WORST_DRAWN, render_report
-from workbench.reports.limits import limits
+from workbench.reports.limits import limits, uncontrolled
 from workbench.reports.records import ConditionRow
 
 PROVENANCE = {"command": ["workbench", "audit", "my model"], "versions": {"torch": "2.13.0"}, "seed": 0}
@@ -119,6 +119,19 @@ def test_limits_depend_on_what_the_probes_learned():
     assert any("blind to the same lie" in text for text in limits(trusted))
     assert not any("blind to the same lie" in text for text in limits(audit))
     assert all(text in page(trusted).text for text in limits(trusted))
+
+
+def test_limits_name_the_controls_that_were_not_run():
+    audit = make_audit()
+    assert uncontrolled(audit) == [
+        "edits of keys and values", "exchange in the probes' subspace", "planted lies (power)",
+        "a monitor that sees only the words",
+    ]  # fmt: skip
+    told = page(audit).text
+    assert all(name in told for name in uncontrolled(audit))
+    assert any(text.startswith("No monitor") for text in limits(audit))
+    lens = audit.model_copy(update={"settings": audit.settings.model_copy(update={"reader": "lens"})})
+    assert not any(text.startswith("The probes are linear") for text in limits(lens))
 
 
 def test_nothing_runs_and_nothing_is_fetched():

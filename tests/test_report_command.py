@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from audit_factory import default_problems, hostile, make_audit, write_audit  # type: ignore[import-not-found]
 
 from workbench.cli import run
+from workbench.findings import Labels, append
 from workbench.reports.sarif import audit_sarif
 from workbench.reports.tables import by_score
 
@@ -59,3 +61,63 @@ def test_what_cannot_be_written_is_refused(
 def test_a_folder_without_an_audit_is_refused(tmp_path: Path) -> None:
     assert run(["report", str(tmp_path)]) == 2
     assert not (tmp_path / "exports").exists()
+
+
+def pinned(folder: Path) -> None:
+    append(folder, AUDIT, "pin", ("p-0001", 1), author="ada")
+    append(folder, AUDIT, "label", ("p-0001", 1), author="ada",
+           labels=Labels(severity="high", category="says-otherwise", confidence="high"), comment="=1+1")  # fmt: skip
+    append(folder, AUDIT, "pin", ("p-0005", None), author="bo")
+    append(folder, AUDIT, "pin", ("p-xss", 0), author="bo")
+    append(folder, AUDIT, "withdraw", ("p-xss", 0), author="bo")
+
+
+@pytest.mark.parametrize(("chosen", "names"), [
+    (["--findings"], ["p-0001", "p-0005"]),
+    (["--label", "severity=high"], ["p-0001"]),
+    (["--finding", "p-0005"], ["p-0005"]),
+    (["--finding", "p-0001@1", "--finding", "p-0005"], ["p-0001", "p-0005"]),
+])  # fmt: skip
+def test_findings_are_chosen_and_every_format_holds_the_same(folder: Path, chosen: list[str], names: list[str]) -> None:
+    pinned(folder)
+    assert run(["report", str(folder), "--format", "html,json,csv,sarif", *chosen]) == 0
+    out = folder / "exports"
+    page = (out / "findings.html").read_text()
+    rows = json.loads((out / "findings.json").read_bytes())["rows"]
+    with (out / "findings.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    results = json.loads((out / "findings.sarif").read_bytes())["runs"][0]["results"]
+    assert [row["problem"] for row in rows] == [row["problem"] for row in table] == names
+    assert [one["locations"][0]["logicalLocations"][0]["name"] for one in results] == names
+    assert [one["properties"]["comments"] for one in results] == [row["comments"] for row in rows]
+    assert page.count('<section class="problem">') == len(names)
+    assert not any(f"<h3>{other}" in page for other in ("p-xss", "p-0001", "p-0005") if other not in names)
+
+
+def test_a_pinned_problem_that_agrees_is_a_result_of_a_rule_of_its_own(folder: Path) -> None:
+    pinned(folder)
+    assert run(["report", str(folder), "--format", "sarif", "--finding", "p-0005"]) == 0
+    driven = json.loads((folder / "exports" / "findings.sarif").read_bytes())["runs"][0]
+    assert [(one["ruleId"], one["level"]) for one in driven["results"]] == [("NW003", "note")]
+    assert "NW003" in [rule["id"] for rule in driven["tool"]["driver"]["rules"]]
+
+
+@pytest.mark.parametrize(("chosen", "told"), [
+    (["--label", "severity=low"], "no finding has this label"),
+    (["--finding", "p-xss@0"], "no such finding stands"),
+    (["--finding", "p-0005", "--label", "severity=high"], "no finding named has this label"),
+])  # fmt: skip
+def test_findings_that_do_not_stand_are_refused(
+    folder: Path, chosen: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pinned(folder)
+    assert run(["report", str(folder), *chosen]) == 2
+    assert told in capsys.readouterr().err
+    assert not (folder / "exports").exists()
+
+
+def test_without_a_finding_the_page_says_so(folder: Path) -> None:
+    assert run(["report", str(folder), "--findings"]) == 0
+    page = (folder / "exports" / "findings.html").read_text()
+    assert "Nothing is pinned." in page
+    assert "Uncontrolled" in page  # this audit has neither planted lies nor a monitor of the words

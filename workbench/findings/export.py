@@ -18,9 +18,10 @@ from workbench.jsonio import canonical_json
 from workbench.reports.escape import csv_cell
 from workbench.reports.headline import headlines, notices, verdict_line
 from workbench.reports.html import shown_command
-from workbench.reports.limits import limits
+from workbench.reports.limits import limits, uncontrolled
 from workbench.reports.page import page_templates, style_hash
 from workbench.reports.records import AuditRecord
+from workbench.reports.sarif import sarif_log, sarif_result
 from workbench.reports.shares import share, span
 
 SCHEMA = "neuralese-findings/1"
@@ -79,8 +80,22 @@ def findings_json(audit: AuditRecord, found: Sequence[Finding], *, provenance: M
         "agreement": [
             {**asdict(row), "interval": row.interval.model_dump()} for row in agreements(found)
         ],
+        "warnings": audit.warnings,
+        "uncontrolled": uncontrolled(audit),
         "limits": limits(audit),
     })  # fmt: skip
+
+
+def findings_sarif(audit: AuditRecord, found: Sequence[Finding]) -> bytes:
+    """SARIF 2.1.0: one result a finding, in the same order; what reviewers said stands in its properties."""
+    results = []
+    for one, row in zip(standing(found), findings_rows(audit, found), strict=True):
+        result = sarif_result(audit.problem(one.problem))
+        name = one.problem if one.step is None else f"{one.problem}/{one.step}"
+        result["fingerprints"] = {"finding/v1": name}
+        result["properties"] |= {key: row[key] for key in ("step", "pinned_by", "pinned_at", "labels", "comments")}
+        results.append(result)
+    return sarif_log(audit, results)
 
 
 def findings_html(audit: AuditRecord, found: Sequence[Finding], *, provenance: Mapping[str, Any]) -> str:
@@ -95,5 +110,5 @@ def findings_html(audit: AuditRecord, found: Sequence[Finding], *, provenance: M
     return templates.get_template("findings.html").render(
         audit=audit, css=Markup(css), style_hash=style_hash(css), verdict=verdict_line(audit), notices=notices(audit),  # noqa: S704
         headlines=headlines(audit), drawn=drawn, agreement=agreements(found), limits=limits(audit),
-        command=shown_command(provenance), share=share, span=span, number=number,
+        uncontrolled=uncontrolled(audit), command=shown_command(provenance), share=share, span=span, number=number,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from workbench.figures.svg import hero_svg
 from workbench.figures.words import number, sentence
 from workbench.reports.headline import headlines, notices, verdict_line
-from workbench.reports.limits import limits
+from workbench.reports.limits import limits, uncontrolled
 from workbench.reports.monitor_records import WORDS
 from workbench.reports.page import dotted, page_templates, style_hash
 from workbench.reports.records import AuditRecord
@@ -65,6 +65,7 @@ def render_report(audit: AuditRecord, *, provenance: Mapping[str, Any]) -> str:
         drawn=drawn,
         listed=[(problem, sentence(problem)) for problem in worst[:WORST_LISTED]],
         limits=limits(audit),
+        uncontrolled=uncontrolled(audit),
         command=shown_command(provenance),
         provenance=[row for row in dotted(provenance) if row[0].split(".")[0] not in SHOWN_ELSEWHERE],
         settings=list(dotted(audit.settings.model_dump())),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -12,15 +13,21 @@ from workbench.reports.tables import by_score
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 LEVELS: dict[Verdict, str] = {"diverges": "error", "cannot-tell": "note"}
-"""Problems that agree are no results."""
+"""Problems that agree are no results, unless a reviewer pinned them."""
 RULES: dict[Verdict, tuple[str, str]] = {
     "diverges": ("NW001", "What is said parts from what the thoughts hold, beyond what honest problems do."),
     "cannot-tell": ("NW002", "It cannot be told whether what is said is what the thoughts hold."),
+    "agrees": ("NW003", "A reviewer pinned a problem in which what is said is what the thoughts hold."),
 }
 
 
 def audit_sarif(audit: AuditRecord) -> bytes:
     """The audit as a SARIF log: one result a problem that diverges or cannot be told, most divergent first."""
+    return sarif_log(audit, [sarif_result(problem) for problem in by_score(audit) if problem.verdict in LEVELS])
+
+
+def sarif_log(audit: AuditRecord, results: Sequence[Mapping[str, Any]]) -> bytes:
+    """A log of these results, with the promise and the model of the audit beside them."""
     rate = audit.summary.false_alarm_rate
     run = {
         "tool": {
@@ -29,12 +36,12 @@ def audit_sarif(audit: AuditRecord) -> bytes:
                 "version": version("neuralese-workbench"),
                 "rules": [
                     {"id": rule, "name": verdict, "shortDescription": {"text": text},
-                     "defaultConfiguration": {"level": LEVELS[verdict]}}
+                     "defaultConfiguration": {"level": LEVELS.get(verdict, "note")}}
                     for verdict, (rule, text) in RULES.items()
                 ],
             }
         },
-        "results": [_result(problem) for problem in by_score(audit) if problem.verdict in LEVELS],
+        "results": list(results),
         "properties": {
             "model": audit.model.model_dump(mode="json"),
             "verdict": audit.summary.verdict,
@@ -49,7 +56,8 @@ def audit_sarif(audit: AuditRecord) -> bytes:
     return canonical_json({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
-def _result(problem: ProblemRecord) -> dict[str, Any]:
+def sarif_result(problem: ProblemRecord) -> dict[str, Any]:
+    """One result: verdict, sentence, steps that part, and the numbers behind them."""
     rule, _ = RULES[problem.verdict]
     apart = [row for row in problem.steps if row.status != "agree" and row.step is not None]
     places = [{"name": problem.id, "kind": "object"}]
@@ -59,7 +67,7 @@ def _result(problem: ProblemRecord) -> dict[str, Any]:
     ]
     return {
         "ruleId": rule,
-        "level": LEVELS[problem.verdict],
+        "level": LEVELS.get(problem.verdict, "note"),
         "message": {"text": sentence(problem)},
         "locations": [{"logicalLocations": places}],
         "fingerprints": {"problem/v1": problem.id},
