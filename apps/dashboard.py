@@ -24,6 +24,7 @@ page = st.navigation(
         ],
         "Oversee": [
             st.Page("views/findings.py", title="Findings", url_path="findings"),
+            st.Page("views/report.py", title="Report", url_path="report"),
             st.Page("views/sanity.py", title="Sanity & controls", url_path="sanity"),
         ],
         "Help": [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +14,7 @@ from apps.widgets import hero_chart, problem_header
 from workbench.errors import WorkbenchError
 from workbench.figures.words import number
 from workbench.findings import Finding, Labels, agreements, append
-from workbench.findings.export import findings_csv, findings_html, findings_json, findings_rows, standing
+from workbench.findings.export import findings_rows, standing
 from workbench.findings.records import MAX_AUTHOR, MAX_COMMENT, Action, Category, Confidence, Key, Severity
 from workbench.reports.escape import visible
 from workbench.reports.records import AuditRecord
@@ -116,15 +116,17 @@ def agreement(found: Sequence[Finding]) -> None:
         st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Agreement of reviewers, label by label")
 
 
-def exports(directory: Path, audit: AuditRecord, found: Sequence[Finding]) -> None:
-    """The same findings as files."""
-    st.subheader("Hand on", anchor=False)
-    provenance = data.provenance_of(directory)
-    files: list[tuple[str, str, str, Callable[[], str | bytes]]] = [
-        ("One page", "findings.html", "text/html", lambda: findings_html(audit, found, provenance=provenance)),
-        ("JSON", "findings.json", "application/json", lambda: findings_json(audit, found, provenance=provenance)),
-        ("Table (CSV)", "findings.csv", "text/csv", lambda: findings_csv(audit, found)),
-    ]
-    with st.container(horizontal=True):
-        for label, name, mime, make in files:
-            st.download_button(label, make, file_name=name, mime=mime, on_click="ignore", key=f"export-{name}")
+def nothing_pinned(directory: Path) -> None:
+    """How to pin, where nothing stands."""
+    st.info("Nothing is pinned yet. Open a problem, walk to the step, and press F or **Pin as finding**.")
+    if data.is_bundled(directory):
+        st.caption("Not here: this audit came with the program and stays as it is. Make one of your own:")
+        st.code("workbench demo", language=None)
+    st.page_link("views/trace.py", label="Open the most divergent problem", icon=":material/arrow_forward:",
+                 query_params={"run": str(st.session_state["run"])})  # fmt: skip
+
+
+def report_link() -> None:
+    """To the page that hands findings on."""
+    st.page_link("views/report.py", label="Hand on these findings", icon=":material/ios_share:",
+                 query_params={"run": str(st.session_state["run"]), "hand": "findings"})  # fmt: skip

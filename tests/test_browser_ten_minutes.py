@@ -97,7 +97,9 @@ def test_the_first_ten_minutes(address, new_page, folder, tmp_path, scheme):  # 
     assert read_history(folder / "liar")[-1].author == "ada"
 
     open_page(page, "Oversee", "Findings")
-    page.get_by_text("Hand on").wait_for()
+    page.get_by_text("Hand on these findings").click()
+    page.wait_for_url(re.compile("/report"))
+    page.get_by_text("How to reproduce").wait_for()
     with page.expect_download() as download:
         page.get_by_role("button", name="One page").click()
     kept = tmp_path / "findings.html"

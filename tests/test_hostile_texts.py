@@ -87,7 +87,7 @@ def test_no_spreadsheet_runs_a_cell() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["overview", "trace", "compare", "sanity", "findings", "tour"])
+@pytest.mark.parametrize("page", ["overview", "trace", "compare", "sanity", "findings", "report", "tour"])
 def test_no_page_gives_a_payload_to_markdown_or_html(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,14 +18,9 @@ except WorkbenchError as error:
 stand = standing(found)
 findings.reviewer()
 if not stand:
-    st.info("Nothing is pinned yet. Open a problem, walk to the step, and press F or **Pin as finding**.")
-    if data.is_bundled(directory):
-        st.caption("Not here: this audit came with the program and stays as it is. Make one of your own:")
-        st.code("workbench demo", language=None)
-    st.page_link("views/trace.py", label="Open the most divergent problem", icon=":material/arrow_forward:",
-                 query_params={"run": str(st.session_state["run"])})  # fmt: skip
+    findings.nothing_pinned(directory)
     st.stop()
 one = findings.chosen(audit, stand)
 findings.review(directory, audit, one)
 findings.agreement(found)
-findings.exports(directory, audit, found)
+findings.report_link()

@@ -16,9 +16,9 @@ from workbench.reports.monitor_records import WORDS
 from workbench.reports.page import dotted, page_templates, style_hash
 from workbench.reports.records import AuditRecord
 from workbench.reports.shares import share, span
-from workbench.reports.tables import VERDICT_COLUMNS, by_score, verdict_table
+from workbench.reports.tables import VERDICT_COLUMNS, by_score, listed_rows, verdict_table
 
-WORST_DRAWN, WORST_LISTED = 8, 50
+WORST_DRAWN = 8
 
 
 SHOWN_ELSEWHERE = ("command", "model", "run_root", "probes_root")
@@ -50,9 +50,7 @@ def render_report(audit: AuditRecord, *, provenance: Mapping[str, Any]) -> str:
         (problem, sentence(problem), Markup(hero_svg(problem, audit, caption=False)))  # noqa: S704
         for problem in worst[:WORST_DRAWN]
     ]
-    return templates.get_template(
-        "report.html"
-    ).render(
+    return templates.get_template("report.html").render(
         audit=audit,
         summary=audit.summary,
         css=Markup(css),  # noqa: S704
@@ -63,7 +61,7 @@ def render_report(audit: AuditRecord, *, provenance: Mapping[str, Any]) -> str:
         columns=VERDICT_COLUMNS,
         conditions=verdict_table(audit),
         drawn=drawn,
-        listed=[(problem, sentence(problem)) for problem in worst[:WORST_LISTED]],
+        listed=listed_rows(audit),
         limits=limits(audit),
         uncontrolled=uncontrolled(audit),
         command=shown_command(provenance),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from workbench.figures.words import sentence
+from workbench.figures.words import number, sentence
 from workbench.reports.escape import csv_cell
 from workbench.reports.records import AuditRecord, ProblemRecord
 from workbench.reports.shares import share, span
@@ -53,6 +53,21 @@ def verdict_table(audit: AuditRecord) -> list[dict[str, str]]:
         "–",
     )
     return [dict(zip(VERDICT_COLUMNS, map(str, row), strict=True)) for row in (*rows, total)]
+
+
+LISTED = 50
+
+
+def listed_rows(audit: AuditRecord) -> list[dict[str, str]]:
+    """The most divergent problems as pages list them, at most `LISTED`; texts as they came."""
+    return [
+        {
+            "problem": problem.id, "condition": "–" if problem.condition is None else problem.condition,
+            "verdict": problem.verdict, "score": number(problem.score), "p": number(problem.p_value),
+            "q": number(problem.q_value), "what was found": sentence(problem),
+        }
+        for problem in by_score(audit)[:LISTED]
+    ]  # fmt: skip
 
 
 def _csv_row(problem: ProblemRecord) -> list[str]:
