@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from apps import data
-from apps.widgets import choose, hero_chart, problem_header
+from apps.widgets import MAKE_AUDIT, choose, hero_chart, problem_header
 from workbench.compare import changes_between, compare_audits
 from workbench.errors import WorkbenchError
 from workbench.figures.words import number
@@ -52,7 +52,8 @@ def problems(audit: AuditRecord) -> None:
     """Two problems of one audit."""
     ids = [problem.id for problem in by_score(audit)]
     if len(ids) < 2:
-        st.info("This audit holds fewer than two problems.")
+        st.info("This audit holds fewer than two problems. Audit more of them:")
+        st.code(MAKE_AUDIT, language=None, wrap_lines=True)
         return
     left, right = st.columns(2)
     with left, st.container(horizontal=True, vertical_alignment="center"):

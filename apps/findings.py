@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from apps import data
-from apps.widgets import hero_chart, problem_header
+from apps.widgets import hero_chart, keep_in_link, picked_row, place_of, problem_header, say_unknown
 from workbench.errors import WorkbenchError
 from workbench.figures.words import number
 from workbench.findings import Finding, Labels, agreements, append
@@ -66,11 +66,15 @@ def chosen(audit: AuditRecord, found: Sequence[Finding]) -> Finding:
     frame = pd.DataFrame(findings_rows(audit, found)).map(visible)
     event = st.dataframe(
         frame, hide_index=True, on_select="rerun", selection_mode=["single-row", "single-cell"], key="findings",
-        height=min(38 * (len(frame) + 1) + 4, 320), alt="Findings that stand",
+        height=min(35 * (len(frame) + 1) + 3, 320), alt="Findings that stand",
     )  # fmt: skip
-    selection: Any = event["selection"]
-    picked = list(selection["rows"]) or [row for row, _ in selection["cells"]]
-    place = picked[0] if picked and picked[0] < len(found) else 0
+    linked = [(visible(one.problem), None if one.step is None else str(one.step)) for one in found]
+    asked = (st.query_params.get("problem"), st.query_params.get("step"))
+    say_unknown("Finding", "problem", [name for name, _ in linked])
+    place, is_picked = picked_row(event, "findings", len(found), place_of(linked, asked))
+    place = min(place, len(found) - 1)
+    if is_picked:
+        keep_in_link(problem=linked[place][0], step=linked[place][1])
     return found[place]
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from apps import data
+from apps.widgets import say_unknown, start_with
 from workbench.errors import WorkbenchError
 from workbench.jobs import Job, cancel, jobs_in, resume, start
 from workbench.reports.escape import visible
@@ -41,7 +42,8 @@ def _choices(root: Path) -> dict[str, list[str]]:
 def form(root: Path) -> None:
     """Choose, see the command, start it."""
     st.subheader("Start a job", anchor=False)
-    kind = st.segmented_control("What to do", list(NEEDS), default="audit", key="job-kind", required=True)
+    start_with("Kind of job", "job-kind", list(NEEDS))
+    kind = st.segmented_control("What to do", list(NEEDS), key="job-kind", required=True, bind="query-params")
     offered = _choices(root)
     needs = NEEDS[str(kind)]
     missing = [name for name in needs if not offered[name]]
@@ -121,6 +123,7 @@ def _table(root: Path, listed: list[list[Job]], was_busy: bool) -> None:
         column_config={"progress": st.column_config.ProgressColumn(min_value=0.0, max_value=1.0, format="percent")},
     )  # fmt: skip
     names = [job.name for job in found]
+    say_unknown("Job", "job", names)
     job = found[names.index(st.selectbox("Job", names, key="job", bind="query-params") or names[0])]
     _one(job)
 

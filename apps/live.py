@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from apps import data, jobs
-from apps.widgets import choose, hero_chart
+from apps.widgets import choose, hero_chart, start_with
 from workbench.errors import WorkbenchError
 from workbench.jobs import Job, jobs_in, start
 from workbench.reports.escape import visible
@@ -22,6 +22,8 @@ NOTHING, ZERO, SWAP = "leave them as they are", "zero", "swap in another problem
 ALL_STEPS = "all steps"
 TYPED = "a prompt of my own"
 MAX_PROMPT = 4000
+LINKED: Any = {"index": None, "required": True, "bind": "query-params"}
+"""Kept in the address bar; a prompt that was typed is not."""
 
 
 def why_not(directory: Path, audit: AuditRecord) -> str | None:
@@ -40,20 +42,23 @@ def why_not(directory: Path, audit: AuditRecord) -> str | None:
 def ask(directory: Path, audit: AuditRecord, *, problem: str | None = None, donor: str | None = None) -> None:
     """Problem, edit, and the button that runs them; `problem` and `donor` are what is chosen to begin with."""
     ids = [one.id for one in by_score(audit)]
-    st.session_state.setdefault("live-problem", problem or ids[0])
-    st.session_state.setdefault("live-donor", donor or ids[-1])
-    memory = audit.model.family == "memory"
+    offered = ids if audit.model.family == "memory" else [*ids, TYPED]
+    start_with("Problem", "live-problem", offered, problem)
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
     with left:
-        wanted = st.selectbox("Problem", ids if memory else [*ids, TYPED], key="live-problem", format_func=visible)
+        wanted = st.selectbox("Problem", offered, key="live-problem", format_func=visible, **LINKED)
         prompt = st.text_area("Prompt", max_chars=MAX_PROMPT, key="live-prompt") if wanted == TYPED else None
-    kind = middle.selectbox("Its thoughts", [NOTHING, ZERO, SWAP], index=2, key="live-edit")
+    start_with("Edit", "live-edit", [NOTHING, ZERO, SWAP], SWAP)
+    kind = middle.selectbox("Its thoughts", [NOTHING, ZERO, SWAP], key="live-edit", **LINKED)
     steps = [ALL_STEPS, *range(audit.model.n_steps)]
-    step = right.selectbox("Step", steps, index=len(steps) - 1, key="live-step", disabled=kind == NOTHING)
+    start_with("Step", "live-step", steps, steps[-1])
+    step = right.selectbox("Step", steps, key="live-step", disabled=kind == NOTHING, **LINKED)
     donors = [name for name in ids if name != wanted]
     giving = None
     if kind == SWAP:
-        giving = st.selectbox("Whose thoughts", donors, key="live-donor", format_func=visible)
+        if donors:
+            start_with("Donor", "live-donor", donors, donor if donor in donors else donors[-1])
+        giving = st.selectbox("Whose thoughts", donors, key="live-donor", format_func=visible, **LINKED)
         if giving is not None:
             st.caption("They hold:")
             held = [row.decoded or "–" for row in audit.problem(giving).steps if row.step is not None]

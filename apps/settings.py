@@ -47,6 +47,7 @@ _OPTIONS: dict[str, object] = {
     "theme.font": "sans-serif",
     "theme.headingFont": "sans-serif",
     "theme.codeFont": "monospace",
+    "theme.metricValueFontSize": "1.6rem",
 }
 
 

@@ -39,8 +39,14 @@ PointTaker = Callable[[list[Any]], None]
 
 
 def page_style() -> None:
-    """Less empty space above the first line (constant text, no model output)."""
-    st.html("<style>.stMainBlockContainer{padding-top:4.2rem;padding-bottom:3rem}</style>")
+    """Less empty space above the first line, one quiet title, and a ring around what the keyboard is on (constant text,
+    no model output)."""
+    ring = "#0072B2" if theme() == "light" else "#56B4E9"
+    st.html(
+        "<style>.stMainBlockContainer{padding:4.2rem 3rem 3rem}"
+        ".stMainBlockContainer h1{font-size:1.35rem;padding:0;white-space:nowrap}"
+        f".stApp :focus-visible{{outline:2px solid {ring} !important;outline-offset:2px}}</style>"
+    )
 
 
 def exposed_banner() -> None:
@@ -108,20 +114,29 @@ def error_card(error: WorkbenchError, what: str = "This audit") -> None:
     st.code("\n".join(parts), language=None, wrap_lines=True)
 
 
-def _start_with(key: str, options: Sequence[Any]) -> None:
-    """Make the first option the choice, unless the session or the address bar already holds a valid one.
+def start_with(label: str, key: str, options: Sequence[Any], first: Any = None) -> None:
+    """Make one option the choice, unless the session or the address bar already holds a valid one.
 
     The widgets have no default of their own: a default would vanish from the
     address bar, and the link would mean something else once an audit is added.
     """
     now = st.session_state[key] if key in st.session_state else st.query_params.get(key)
-    if now not in options and now not in [str(option) for option in options]:
-        st.session_state[key] = options[0]
+    if now in options or now in [_option(option) for option in options]:
+        return
+    say_unknown(label, key, options)
+    st.session_state[key] = options[0] if first is None else first
+
+
+def say_unknown(label: str, key: str, options: Sequence[Any]) -> None:
+    """Say that the address asks for something that is not here; what it asks for is anyone's text, and not shown."""
+    asked = None if key in st.session_state else st.query_params.get(key)
+    if asked is not None and asked not in [_option(option) for option in options]:
+        st.toast(f"The link names a {label.lower()} that is not here.", icon=":material/link_off:", duration="long")
 
 
 def choose(label: str, options: Sequence[Any], key: str, width: int) -> Any:
     """One of the options, kept in the address bar under `key`."""
-    _start_with(key, options)
+    start_with(label, key, options)
     chosen = st.selectbox(
         label, options, index=None, key=key, bind="query-params", required=True, format_func=_option,
         label_visibility="collapsed", placeholder=label, width=width,
@@ -138,11 +153,12 @@ def _option(option: Any) -> str:
     return visible(str(option))
 
 
-def run_picker(runs: Mapping[str, Path]) -> tuple[Path, DeltaGenerator]:
-    """The run that is chosen from those that were found, and the line it stands in."""
+def run_picker(runs: Mapping[str, Path], title: str) -> tuple[Path, DeltaGenerator]:
+    """The run that is chosen from those that were found, and the line it stands in beside the title of the page."""
     line = st.container(horizontal=True, vertical_alignment="center")
     with line:
         st.caption("Folder", width=56)
+        st.title(title, anchor=False, width="content")
         directory = runs[choose("Folder", list(runs), "run", 300)]
     st.session_state["directory"] = directory
     return directory, line
@@ -212,16 +228,42 @@ def problem_list(table: pd.DataFrame, audit: AuditRecord) -> ProblemRecord:
     }
     rows = sha256("\0".join(table.index).encode()).hexdigest()[:12]
     event = st.dataframe(
-        table, hide_index=True, height=248, column_config=columns, on_select="rerun", lazy=False,
+        table, hide_index=True, height=178, column_config=columns, on_select="rerun", lazy=False,
         selection_mode=["single-row", "single-cell"], key=f"problems-{rows}",
         alt="Problems of this audit, most divergent first",
     )  # fmt: skip
-    selection: Any = event["selection"]
-    picked = list(selection["rows"]) or [row for row, _ in selection["cells"]]
+    asked, first = st.query_params.get("problem"), 0
+    if asked is not None:
+        say_unknown("Problem", "problem", [visible(one.id) for one in audit.problems])
+        first = place_of([visible(one) for one in table.index], asked)
+    place, is_picked = picked_row(event, rows, len(table), first)
+    if is_picked:
+        keep_in_link(problem=visible(table.index[place]))
+    return audit.problem(table.index[place])
+
+
+def picked_row(event: Any, table: str, n_rows: int, first: int) -> tuple[int, bool]:
+    """Row of a table that is picked by row or cell, or was until it was picked again; and whether a person did so."""
+    picked = list(event["selection"]["rows"]) or [row for row, _ in event["selection"]["cells"]]
     memory = st.session_state.setdefault("picked", {})
-    if picked and picked[0] < len(table):
-        memory[rows] = picked[0]
-    return audit.problem(table.index[memory.get(rows, 0)])
+    if picked and picked[0] < n_rows:
+        memory[table] = picked[0]
+    return memory.get(table, first), table in memory
+
+
+def keep_in_link(**parameters: str | None) -> None:
+    """Rows of tables have no place in the address bar of their own."""
+    for name, value in parameters.items():
+        if value is None:
+            st.query_params.pop(name, None)
+        elif st.query_params.get(name) != value:
+            st.query_params[name] = value
+
+
+def no_problem() -> None:
+    """What to do with an audit of nothing."""
+    st.info("This audit holds no problem. Audit a file that holds some:")
+    st.code(MAKE_AUDIT, language=None, wrap_lines=True)
 
 
 def problem_header(problem: ProblemRecord) -> None:

@@ -7,7 +7,6 @@ import streamlit as st
 
 from apps.glossary import WORDS
 
-st.title("Glossary")
 for title, words in WORDS.items():
     st.subheader(title, anchor=False)
     rows = [{"word": word, "means": meaning} for word, meaning in words.items()]

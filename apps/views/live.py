@@ -8,6 +8,9 @@ from apps import data, live, widgets
 
 directory = widgets.current_run()
 audit = data.load(directory)
+if not audit.problems:
+    widgets.no_problem()
+    st.stop()
 reason = live.why_not(directory, audit)
 if reason is not None:
     st.info(reason)

@@ -10,7 +10,7 @@ directory = widgets.current_run()
 audit = data.load(directory)
 problem = tour.the_problem(audit)
 if problem is None:
-    st.info("This audit holds no problem.")
+    widgets.no_problem()
     st.stop()
 titles = [title for title, _ in tour.LOOKS]
 

@@ -10,7 +10,7 @@ from workbench.reports.tables import by_score
 audit = data.load(widgets.current_run())
 ids = [problem.id for problem in by_score(audit)]
 if not ids:
-    st.info("This audit holds no problem.")
+    widgets.no_problem()
     st.stop()
 problem = audit.problem(widgets.problem_picker(ids))
 widgets.problem_header(problem)
