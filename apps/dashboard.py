@@ -38,6 +38,7 @@ widgets.page_style()
 if data.exposed():
     widgets.exposed_banner()
 if page.title in ("Grid", "Jobs", "Glossary"):  # they show no audit and no fit
+    st.title(page.title, anchor=False)
     page.run()
     st.stop()
 if not runs:
@@ -48,7 +49,7 @@ if only_fits and page.title == "Overview" and "opened" not in st.session_state:
     # The default page has no address of its own: were it Probes, links to /probes would break.
     st.session_state["opened"] = True
     st.switch_page("views/probes.py", query_params=st.query_params.to_dict())
-directory, line = widgets.run_picker(runs)
+directory, line = widgets.run_picker(runs, page.title)
 is_fit = data.is_fit(directory)
 try:
     if is_fit:

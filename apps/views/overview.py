@@ -13,12 +13,20 @@ for column, headline in zip(st.columns(5), data.headlines_of(directory), strict=
     with column:
         widgets.metric(headline)
 
+if not audit.problems:
+    widgets.no_problem()
+    st.stop()
 narrow, search = st.columns([2, 3], vertical_alignment="bottom")
-verdict = narrow.segmented_control("Verdict", ["diverges", "cannot-tell", "agrees"], key="verdict", bind="query-params")
+verdicts = ["diverges", "cannot-tell", "agrees"]
+widgets.say_unknown("Verdict", "verdict", verdicts)
+verdict = narrow.segmented_control(
+    "Verdict", verdicts, key="verdict", bind="query-params", label_visibility="collapsed"
+)
 words = search.text_input(
     "Search",
     key="find",
     bind="query-params",
+    label_visibility="collapsed",
     max_chars=200,
     type="search",
     placeholder="problem, value or words",
