@@ -1,0 +1,110 @@
+"""The way from the worst problem to a pinned finding without a mouse: everything is reached by Tab, in order, and is
+seen to be."""
+
+import re
+import shutil
+
+import pytest
+from test_browser import (  # noqa: F401
+    CHROMIUM,
+    address,
+    chromium,
+    hero_of,
+    new_page,
+    press_until_shown,
+    pytestmark,
+    shown,
+)  # fmt: skip
+
+from workbench.findings import read_history
+from workbench.reports.records import read_audit
+from workbench.reports.tables import by_score
+from workbench.serve import DEMO_AUDIT
+
+WORST, SECOND = by_score(read_audit(DEMO_AUDIT))[:2]
+AT = """() => {
+    const at = document.activeElement;
+    const style = getComputedStyle(at);
+    const name = at.getAttribute('aria-label') || at.innerText || at.placeholder || at.tagName;
+    const ring = style.outlineStyle != 'none' && parseFloat(style.outlineWidth) >= 1 || style.boxShadow != 'none';
+    const box = at.getBoundingClientRect();
+    return {name: name.trim().slice(0, 60), ring: ring || at.tagName == 'CANVAS', tag: at.tagName, width: box.width};
+}"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    shutil.copytree(DEMO_AUDIT, root / "liar")
+    return root
+
+
+def tab_to(page, name, most=60):
+    """Press Tab until the element of this name is reached; every stop on the way, each with a ring around it."""
+    stops = []
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        at = page.evaluate(AT)
+        if at["tag"] not in ("BODY", "HTML") and at["width"] > 1:
+            stops.append(at["name"])
+            assert at["ring"], f"nobody sees that {at['name']} is reached"
+        if re.search(name, at["name"]):
+            return stops
+    pytest.fail(f"{name} is not reached by Tab: {stops}")
+
+
+def test_the_core_of_the_ten_minutes_needs_no_mouse(address, new_page, folder):  # noqa: F811
+    page = new_page()
+    page.goto(f"{address}/")
+    hero_of(page)
+    page.wait_for_timeout(800)
+    stops = tab_to(page, "^CANVAS$")
+    order = [
+        next(i for i, stop in enumerate(stops) if word in stop) for word in ("Explore", "Help", "Folder", "Search")
+    ]
+    assert order == sorted(order)
+    page.keyboard.press("ArrowDown")
+    page.wait_for_url(re.compile(f"problem={SECOND.id}"))
+    tab_to(page, "Step through this problem")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/trace"))
+    shown(page, "Latent step 0")
+    hero_of(page)
+
+    press_until_shown(page, "l", "Latent step 1")
+    press_until_shown(page, "h", "Latent step 0")
+    page.goto(f"{address}/trace?run=liar&problem={WORST.id}&step=1")
+    shown(page, "Latent step 1")
+    page.wait_for_timeout(1000)
+    page.keyboard.press("j")
+    page.wait_for_url(re.compile(f"problem={SECOND.id}"))
+    stops = tab_to(page, "Reviewer|your name")
+    order = [next(i for i, stop in enumerate(stops) if word in stop) for word in ("Next problem", "Next step")]
+    assert order == sorted(order)
+    page.keyboard.type("ada")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(500)
+    tab_to(page, "Pin as finding")
+    page.keyboard.press("f")
+    page.get_by_role("button", name="Pinned").wait_for()
+    assert read_history(folder / "liar")[-1].problem == SECOND.id
+
+    page.goto(f"{address}/findings?run=liar")
+    shown(page, SECOND.id)
+    page.wait_for_timeout(500)
+    tab_to(page, "^Severity", most=80)
+
+
+def test_the_menu_is_walked_by_keys(address, new_page, folder):  # noqa: F811
+    page = new_page()
+    page.goto(f"{address}/?run=liar")
+    hero_of(page)
+    page.wait_for_timeout(800)
+    tab_to(page, "^Oversee")
+    page.keyboard.press("Enter")
+    page.get_by_test_id("stTopNavDropdownLink").filter(has_text="Sanity").wait_for()
+    for name in ("Findings", "Report", "Sanity"):
+        assert page.evaluate(AT)["name"].startswith(name)
+        page.keyboard.press("ArrowDown" if name != "Sanity" else "Enter")
+    page.wait_for_url(re.compile("/sanity"))
+    page.get_by_text("Can the thoughts be read?").wait_for()
