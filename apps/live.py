@@ -9,12 +9,12 @@ from typing import Any
 
 import streamlit as st
 
-from apps import data, jobs
+from apps import beside, data, jobs
 from apps.widgets import choose, hero_chart, start_with
 from workbench.errors import WorkbenchError
 from workbench.jobs import Job, jobs_in, start
 from workbench.reports.escape import visible
-from workbench.reports.live_records import NAME, LiveRecord, read_live
+from workbench.reports.live_records import NAME, LiveRecord
 from workbench.reports.records import AuditRecord
 from workbench.reports.tables import by_score
 
@@ -131,14 +131,16 @@ def show(audit: AuditRecord) -> None:
         return
     name = str(choose("Run by hand", list(found), "tried", 200))
     try:
-        record = read_live(found[name])
+        record = beside.load_live(found[name])
     except WorkbenchError as error:
         st.error("This run cannot be read.", icon=":material/error:")
         st.text(visible(error.message))
         return
     if record.probes_root != audit.probes_root:
         st.caption("This run was read with the probes of another audit.")
-    _followed(record)
+    followed(record)
+    if record.edited is not None:
+        compare_link(name)
     for mark, one in (("intact", record.intact), ("edited", record.edited), ("donor", record.donor)):
         if one is not None:
             with st.container(border=True):
@@ -147,7 +149,14 @@ def show(audit: AuditRecord) -> None:
                 hero_chart(one, audit, key=f"live-{mark}")
 
 
-def _followed(record: LiveRecord) -> None:
+def compare_link(name: str) -> None:
+    """To intact and edited on the same steps."""
+    parameters = {"run": str(st.session_state["run"]), "compare": "intact and edited", "tried": name}
+    st.page_link("views/compare.py", label="Compare intact and edited, step by step", icon=":material/compare_arrows:",
+                 query_params=parameters)  # fmt: skip
+
+
+def followed(record: LiveRecord) -> None:
     """The answer before and after, in one line, and everything else that changed."""
     if record.edit is None or record.edited is None:
         st.text(f"It answers {visible(record.intact.answer or 'nothing')}.")

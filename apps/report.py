@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from apps import data, findings, widgets
+from apps import beside, data, findings, widgets
 from workbench.figures import hero_svg, sentence
 from workbench.findings import Finding
 from workbench.findings.choice import Choice, labels_of, name_of
@@ -104,9 +103,7 @@ def untested(audit: AuditRecord) -> None:
 def again(directory: Path, audit: AuditRecord, chosen: Choice | None) -> None:
     """The commands that make the audit and these files again."""
     st.subheader("How to reproduce", anchor=False)
-    here = Path.cwd()
-    typed = os.path.relpath(directory, here) if directory.is_relative_to(here) else str(directory)
-    for what, line in commands(typed, chosen, data.provenance_of(directory)):
+    for what, line in commands(beside.typed(directory), chosen, data.provenance_of(directory)):
         if line is None:
             st.caption(f"How {what} was started is not recorded.")
         else:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from apps.widgets import PLOT, theme
+from apps import beside, data
+from apps.widgets import MAKE_AUDIT, PLOT, theme
 from workbench.figures import causal_by_step, decode_by_step
+from workbench.figures.bandwidth import bits_figure
 from workbench.figures.sanity import dose_curves, lag_histogram
+from workbench.reports.bandwidth_words import SHORT_COLUMNS, headline, notices, short_rows
 from workbench.reports.causal_records import Counted
 from workbench.reports.escape import visible
+from workbench.reports.html import shown_command
 from workbench.reports.limits import uncontrolled
+from workbench.reports.monitor_records import WORDS
 from workbench.reports.records import AuditRecord
 from workbench.reports.shares import share, span
 
@@ -54,7 +61,7 @@ def reading(audit: AuditRecord) -> None:
     )  # fmt: skip
 
 
-def alarms(audit: AuditRecord) -> None:
+def alarms(directory: Path, audit: AuditRecord) -> None:
     """What is promised, what was kept, and what would have been caught."""
     st.subheader("False alarms, and what would have been caught", anchor=False)
     rate = audit.summary.false_alarm_rate
@@ -63,22 +70,88 @@ def alarms(audit: AuditRecord) -> None:
         f"{share(rate.observed)} are flagged, at most {share(rate.upper95)} at 95 %; {rate.n_needed} without an alarm "
         f"certify the promise."
     )
-    if audit.power is not None:
-        st.text(audit.power.sentence())
-        _table(
-            [
-                {"planted": lie.kind, "called divergent": share(lie.share), "95 %": span(lie.interval), "n": lie.n,
-                 "beyond calibration": share(lie.beyond), "honest problems that suffice": lie.n_honest_enough,
-                 "missed because": visible(lie.missed or "–")}
-                for lie in audit.power.lies
-            ],
-            "Lies planted among held-out honest problems",
-        )  # fmt: skip
-    if audit.text is not None:
-        st.text(visible(audit.text.sentence()))
+    power = audit.power
+    if power is None or not power.lies:
+        reason = "planted lies (power): which share of lies would have been caught is not known"
+        not_run(reason if power is None else power.sentence(), _again(directory, audit))
+        return
+    st.text(power.sentence())
+    _table(
+        [
+            {"planted": WORDS[lie.kind], "called divergent": share(lie.share), "95 %": span(lie.interval), "n": lie.n,
+             "beyond calibration": share(lie.beyond), "honest problems that suffice": lie.n_honest_enough,
+             "missed because": visible(lie.missed or "–")}
+            for lie in power.lies
+        ],
+        "Lies planted among held-out honest problems",
+    )  # fmt: skip
 
 
-def causes(audit: AuditRecord) -> None:
+def not_run(what: str, command: str) -> None:
+    """A control that is missing: amber, and what to type to have it."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge("not run", icon=":material/warning:", color="orange")
+        st.text(visible(f"{what[0].upper()}{what[1:].rstrip('.')}."))
+    st.code(visible(command), language=None, wrap_lines=True)
+
+
+def _again(directory: Path, audit: AuditRecord) -> str:
+    return shown_command(data.provenance_of(directory)) or MAKE_AUDIT.replace("MODEL", audit.model.source)
+
+
+def words_alone(directory: Path, audit: AuditRecord) -> None:
+    """What a reader of prompt and said text finds, beside what is found with thoughts."""
+    st.subheader("Do the words alone tell?", anchor=False)
+    text, rate, summary = audit.text, audit.summary.false_alarm_rate, audit.summary
+    if text is None:
+        not_run("a monitor that sees only the words: what the thoughts add is not known", _again(directory, audit))
+        return
+    st.text(visible(text.sentence()))
+    apart = "–" if text.told_apart_interval is None else span(text.told_apart_interval)
+    _table(
+        [
+            {"reader": "thoughts and words", "flags": f"{summary.n_diverges} of {summary.n_problems}",
+             "honest flagged": share(rate.observed), "95 %": f"at most {share(rate.upper95)}",
+             "n honest": rate.n_honest, "lies told apart (AUROC)": "–", "95 % of it": "–", "exchanged labels": "–",
+             "n": "–"},
+            {"reader": "words alone", "flags": f"{text.n_flagged} of {text.n_problems}",
+             "honest flagged": share(text.honest_flagged), "95 %": span(text.honest_interval),
+             "n honest": text.n_honest, "lies told apart (AUROC)": share(text.told_apart), "95 % of it": apart,
+             "exchanged labels": share(text.told_apart_control), "n": str(text.n_pairs)},
+        ],
+        "What each reader flags, beside honest problems",
+    )  # fmt: skip
+    _table(
+        [
+            {"found by both": text.n_both, "thoughts only": text.n_thoughts_only, "words only": text.n_text_only,
+             "neither": text.n_neither, "gain of the thoughts": share(text.gain), "95 %": span(text.gain_interval),
+             "n": text.n_problems},
+        ],
+        "Problems found by thoughts, by words, by both",
+    )  # fmt: skip
+
+
+def bits(directory: Path, audit: AuditRecord) -> None:
+    """How many bits of the thoughts can be read, and how many are used."""
+    st.subheader("How many bits pass?", anchor=False)
+    found = beside.bandwidth_of(directory, audit.model.fingerprint)
+    if found is None:
+        command = ["workbench", "bandwidth", audit.model.source, "--problems", "honest.jsonl", "--out",
+                   f"{beside.typed(directory)}/bits"]  # fmt: skip
+        not_run("bits per thought: what can be read and what is used was not counted for this model",
+                shlex.join(command))  # fmt: skip
+        return
+    name, record = found
+    st.text(visible(headline(record)))
+    for notice in notices(record):
+        st.text(visible(notice))
+    st.plotly_chart(bits_figure(record, theme=theme()), theme=None, key="sanity-bits", config=PLOT)
+    _table([dict(zip(SHORT_COLUMNS, row, strict=True)) for row in short_rows(record)], "Bits per problem, by step")
+    sizes = f"learned from {record.n_fit} problems, chosen on {record.n_search}, measured on {record.n_confirm}"
+    st.text(f"Codes and probes: {sizes}. From the folder {name}.")
+
+
+def causes(directory: Path, audit: AuditRecord) -> None:
     """Are the thoughts used?"""
     st.subheader("Are the thoughts used?", anchor=False)
     channel = audit.summary.channel
@@ -101,6 +174,21 @@ def causes(audit: AuditRecord) -> None:
             ],
             "What every edit of all steps does",
         )  # fmt: skip
+    else:
+        not_run("edits of keys and values: what carries the answer beside the thoughts is not known in detail",
+                _again(directory, audit))  # fmt: skip
+    _subspaces(audit)
+
+
+def _subspaces(audit: AuditRecord) -> None:
+    rows = [
+        {"step": step.step, "dimensions": part.rank, "probe's part": _counted(part.inside),
+         "random part": _counted(part.placebo), "difference": f"{part.minus_placebo:.2f}",
+         "95 %": span(part.minus_placebo_interval), "p (McNemar)": part.p_value, "all the rest": _counted(part.outside)}
+        for step in audit.steps if (part := step.subspace) is not None
+    ]  # fmt: skip
+    if rows:
+        _table(rows, "What exchanging only the probe's part of a thought does, beside a random part")
 
 
 def lag(audit: AuditRecord) -> None:

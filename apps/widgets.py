@@ -19,6 +19,7 @@ from workbench.figures.words import number
 from workbench.reports.escape import visible
 from workbench.reports.fit_records import FitRecord
 from workbench.reports.headline import Headline, notices, verdict_line
+from workbench.reports.limits import uncontrolled
 from workbench.reports.records import AuditRecord, ProblemRecord, Verdict
 
 _COLOURS: dict[Verdict, Any] = {"diverges": "orange", "agrees": "blue", "cannot-tell": "gray"}
@@ -168,6 +169,9 @@ def about(line: DeltaGenerator, audit: AuditRecord) -> None:
     """Which model this is."""
     model = audit.model
     line.text(visible(f"{model.source}  ·  {model.family}, {model.preset}, {model.n_steps} latent steps"))
+    if absent := uncontrolled(audit):
+        told = f"Not run in this audit: {', '.join(absent)}. The page Sanity & controls says more."
+        line.badge("uncontrolled", icon=":material/warning:", color="orange", help=told)
 
 
 def about_fit(line: DeltaGenerator, fit: FitRecord) -> None:
@@ -282,10 +286,11 @@ def hero_chart(
     *,
     key: str,
     step: int | None = None,
+    columns: int = 0,
     on_point: PointTaker | None = None,
 ) -> None:
     """The two-lane figure; a click on a box or bar hands its ``[kind, index]`` to `on_point`."""
-    figure = hero(problem, audit, theme=theme(), step=step)
+    figure = hero(problem, audit, theme=theme(), step=step, columns=columns)
     name = f"{key}-{sha256(problem.id.encode()).hexdigest()[:12]}"
     if on_point is None:
         st.plotly_chart(figure, theme=None, key=name, config=PLOT, alt=sentence(problem))

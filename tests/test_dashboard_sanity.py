@@ -64,10 +64,17 @@ def test_every_control_is_shown_where_it_ran(folder: Path) -> None:
     assert "60 of 100 (60%, 95 % interval 50% to 70%)" in told
     assert "thoughts find 3 more" in told
     assert "0.90 to 0.96" in told
+    assert "uncontrolled" not in " ".join(element.value for element in app.markdown)
     assert [figure["layout"]["yaxis"]["title"]["text"] for figure in map(spec, app.get("plotly_chart"))] == [
         "decoded right", "share that follow", "share that reacts (95 %)", "thoughts"
     ]  # fmt: skip
-    edits = app.dataframe[2].value
+    frames = {frame.value.columns[0]: frame.value for frame in app.dataframe}
+    assert frames["reader"]["lies told apart (AUROC)"].tolist() == ["–", "0.60"]
+    assert frames["reader"]["honest flagged"].tolist() == ["0.005", "0.00"]
+    assert frames["found by both"].to_numpy().tolist() == [[0, 3, 0, 7, "0.30", "0.10 to 0.60", 10]]
+    assert frames["planted"]["planted"].tolist() == ["only one claim, drawn at random, is"]
+    assert [code.value.split()[1] for code in app.code] == ["bandwidth"]
+    edits = frames["edit"]
     assert list(edits["said text moves"]) == ["0.81 (0.71 to 0.91, n = 100)", "–"]
     assert list(edits["not tried"]) == ["–", "no token could stand there"]
 
@@ -78,8 +85,12 @@ def spec(chart: Any) -> Any:
 
 def test_an_audit_without_them_is_called_uncontrolled(folder: Path) -> None:
     write_audit(folder / "audit", make_audit())
+    for page in ("overview", "trace"):
+        assert "uncontrolled" in " ".join(element.value for element in opened(page).markdown)
     app = opened("sanity")
-    assert "uncontrolled" in " ".join(element.value for element in app.markdown)
+    marked = [element.value for element in app.markdown]
+    assert sum("not run" in text for text in marked) == 4  # power, words, edits, bits
+    assert [code.value.split()[1] for code in app.code] == ["audit", "audit", "audit", "bandwidth"]
     absent = next(text for text in words(app) if text.startswith("Not run in this audit"))
     assert all(name in absent for name in ("edits of keys", "subspace", "planted lies", "only the words"))
 
@@ -105,3 +116,34 @@ def test_the_report_holds_the_same_numbers() -> None:
     bare = render_report(make_audit(), provenance={})
     assert "What would have been caught" not in bare
     assert "What every edit" not in bare
+
+
+@pytest.mark.parametrize(("place", "is_shown"), [
+    ("audit", True), ("audit/bits", True), ("audit-bits", True), ("other", False), ("../outside", False),
+])  # fmt: skip
+def test_bits_are_shown_where_this_model_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, is_shown: bool
+) -> None:
+    from channel_factory import ChannelReasoner, channel_problems, loaded  # type: ignore[import-not-found]
+
+    from workbench.bandwidth import BandwidthPlan, run_bandwidth
+
+    model = loaded(ChannelReasoner(2, n_steps=2), 4)
+    record = run_bandwidth(model, channel_problems(2, 100, n_steps=2), tmp_path / "made", BandwidthPlan(per_step=False))
+    audit = controlled()
+    mine = record.model.model_copy(
+        update={"fingerprint": "sha256:other" if place == "other" else audit.model.fingerprint}
+    )
+    root = tmp_path / "runs"
+    write_audit(root / "audit", audit)
+    (root / place).mkdir(parents=True, exist_ok=True)
+    (root / place / "bandwidth.json").write_bytes(record.model_copy(update={"model": mine}).to_json())
+    monkeypatch.setattr(sys, "argv", ["dashboard.py", str(root)])
+    app = opened("sanity")
+    told = " ".join(words(app))
+    assert ("are enough to say the same" in told) == is_shown
+    assert bool(app.code) != is_shown
+    if is_shown:
+        bits = next(frame.value for frame in app.dataframe if "used, at most (95 %)" in frame.value)
+        assert list(bits["thoughts"]) == ["step 0", "step 1", "all steps"]
+        assert "shuffled" in bits

@@ -1,4 +1,4 @@
-"""Two problems of one audit, or two audits of the same problems, on the same steps."""
+"""Two problems, two audits of the same problems, or a run by hand intact and edited, on the same steps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from workbench.errors import WorkbenchError
 
 directory = widgets.current_run()
 audit = data.load(directory)
-kinds = [compare.TWO_PROBLEMS, compare.TWO_AUDITS]
+kinds = [compare.TWO_PROBLEMS, compare.TWO_AUDITS, compare.INTACT_EDITED]
 kind = st.segmented_control("Compare", kinds, key="compare", bind="query-params", label_visibility="collapsed")
+if kind == compare.INTACT_EDITED:
+    compare.by_hand(directory, audit)
+    st.stop()
 if kind != compare.TWO_AUDITS:
     compare.problems(audit)
     st.stop()

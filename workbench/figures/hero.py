@@ -13,6 +13,8 @@ from workbench.reports.escape import plotly_text
 from workbench.reports.records import AuditRecord, ProblemRecord, StepStatus
 
 FONT = '"Source Sans", "Helvetica Neue", Arial, sans-serif'
+MARGIN = {"l": 110, "r": 12}
+"""Left and right, pixels: figures with the same stand above each other step by step."""
 _TOP, _BOTTOM, _BETWEEN, _BARS = 44, 42, 18, 110
 
 
@@ -93,13 +95,13 @@ def _divergence(bars: Sequence[Bar], ink: Ink) -> list[go.Bar]:
     return [band, height]
 
 
-def _axes(figure: go.Figure, drawn: Picture, lanes: Lanes, ink: Ink) -> None:
+def _axes(figure: go.Figure, drawn: Picture, lanes: Lanes, ink: Ink, columns: int) -> None:
     inner = lanes.height + _BETWEEN + _BARS
     thoughts = [box for box in drawn.boxes if box.lane == "thought"]
     every = max(1, -(-len(thoughts) // 20))
     tick = {"size": 12, "color": ink.faint}
     figure.update_xaxes(
-        range=[-0.55, drawn.n_columns - 0.45],
+        range=[-0.55, columns - 0.45],
         fixedrange=True,
         showgrid=False,
         zeroline=False,
@@ -153,8 +155,17 @@ def _axes(figure: go.Figure, drawn: Picture, lanes: Lanes, ink: Ink) -> None:
     )
 
 
-def hero(problem: ProblemRecord, audit: AuditRecord, *, theme: Theme = "light", step: int | None = None) -> go.Figure:
+def hero(
+    problem: ProblemRecord,
+    audit: AuditRecord,
+    *,
+    theme: Theme = "light",
+    step: int | None = None,
+    columns: int = 0,
+) -> go.Figure:
     """The hero of one problem; the column of `step`, where one is picked, is shaded.
+
+    There is room for at least `columns` steps, so that two heroes can share their axis.
 
     Boxes and bars carry ``customdata`` ``["thought", step]`` or ``["claim", index]``.
     Model text is escaped: Plotly would render tags, entities and formulas in it.
@@ -171,7 +182,7 @@ def hero(problem: ProblemRecord, audit: AuditRecord, *, theme: Theme = "light", 
     figure.update_layout(
         template="none",
         height=_TOP + lanes.height + _BETWEEN + _BARS + _BOTTOM,
-        margin={"l": 110, "r": 12, "t": _TOP, "b": _BOTTOM},
+        margin=MARGIN | {"t": _TOP, "b": _BOTTOM},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": FONT, "color": ink.ink, "size": 13},
@@ -192,7 +203,7 @@ def hero(problem: ProblemRecord, audit: AuditRecord, *, theme: Theme = "light", 
             "traceorder": "normal",
         },
     )
-    _axes(figure, drawn, lanes, ink)
+    _axes(figure, drawn, lanes, ink, max(columns, drawn.n_columns))
     for bar in drawn.bars:
         if bar.step == step:
             look = {"fillcolor": ink.grid, "opacity": 0.6, "line_width": 0, "layer": "below"}

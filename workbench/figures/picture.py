@@ -90,7 +90,8 @@ def _worst(rows: Sequence[ProblemStep]) -> ProblemStep:
     return max(rows, key=lambda row: (row.status != "agree", row.divergence_bits or 0.0))
 
 
-def _grouped(indices: Sequence[int]) -> list[list[int]]:
+def grouped(indices: Sequence[int]) -> list[list[int]]:
+    """Neighbours that are drawn as one, so that no lane has more than `BOXES_UP_TO` boxes."""
     size = max(1, -(-len(indices) // BOXES_UP_TO))
     return [list(indices[start : start + size]) for start in range(0, len(indices), size)]
 
@@ -195,7 +196,7 @@ def picture(problem: ProblemRecord, audit: AuditRecord) -> Picture:
             by_step.setdefault(row.step, []).append(row)
         if row.claim_index is not None and 0 <= row.claim_index < len(problem.claims):
             by_claim.setdefault(row.claim_index, []).append(row)
-    thoughts, claims = _grouped(sorted(by_step)), _grouped(range(len(problem.claims)))
+    thoughts, claims = grouped(sorted(by_step)), grouped(range(len(problem.claims)))
     longest = max(len(by_step), len(problem.claims))
     form: Form = "words" if longest <= WORDS_UP_TO else "upright" if longest <= TEXT_UP_TO else "compact"
     n_columns = max(1, len(thoughts) or len(claims))
