@@ -33,6 +33,7 @@ from workbench.reports.tables import by_score
 
 AUDIT_NAME = "audit.json"
 READINGS = "readings.parquet"
+SUMMARY_NAME = "apply.json"
 WEIGHTS = Path(workbench.__file__).parent / "organisms" / "weights"
 NO_PROBLEMS = ("truth.jsonl", "history.jsonl")
 FileKey = tuple[str, int, int, int]
@@ -193,6 +194,36 @@ def _reading_ids(key: FileKey) -> list[str]:
 def reading_ids(folder: Path) -> list[str]:
     """Problems that a folder of `workbench apply` holds readings of, in their order."""
     return _reading_ids(file_key(folder, READINGS))
+
+
+def reading_family(folder: Path) -> str | None:
+    """Family of the model whose vectors were read, where `apply.json` says so."""
+    try:
+        plain = read_json(folder / SUMMARY_NAME)
+    except WorkbenchError:
+        return None
+    return plain.get("family") if isinstance(plain, dict) and isinstance(plain.get("family"), str) else None
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _starts_as_memory(key: FileKey) -> bool:
+    with (Path(key[0]) / AUDIT_NAME).open("rb") as stream:
+        return b'"family":"memory"' in stream.read(4096)
+
+
+def memories() -> dict[str, Path]:
+    """Audits of memories that have slots; others are not read for it: an audit may be large."""
+    found = {}
+    for name, directory in find_runs(roots()).items():
+        if is_fit(directory) or not _starts_as_memory(file_key(directory)):
+            continue
+        try:
+            slots = load(directory).slots
+        except WorkbenchError:
+            continue  # the pages of audits say what is wrong with it
+        if slots:
+            found[name] = directory
+    return found
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

@@ -37,6 +37,10 @@ def picker(problem: ProblemRecord) -> int | None:
         st.button("Previous step", on_click=walk, args=(-1,), shortcut="H", disabled=place == 0)
         st.button("Next step", on_click=walk, args=(1,), shortcut="L", disabled=place == len(known) - 1)
         st.caption("or click a box or bar in the figure", width="content")
+        if st.button("Open Grid at this step", shortcut="G", help="Every site at every step, as probes read it."):
+            # Parameters that are bound to widgets of this page cannot be set from here: the page Grid takes them over.
+            st.session_state["to-grid"] = {"problem": problem.id, "step": step}
+            st.switch_page("views/grid.py", query_params={})
     return int(step)
 
 

@@ -143,6 +143,7 @@ def apply_probes(fit: Path, run: Path, out: Path, *, progress: Progress | None =
     applied = [_applied(name, tallies[name], probe) for name, probe in sorted(usable.items())]
     summary = {
         "schema": "neuralese-apply/1",
+        "family": store.config.get("family"),
         "run_root": store.root,
         "probes_root": record.probes_root,
         "left_out": sorted(set(probes) - set(usable)),
