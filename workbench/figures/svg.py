@@ -208,11 +208,19 @@ def _labels(frame: _Frame) -> str:
     return "".join(parts)
 
 
-def hero_svg(problem: ProblemRecord, audit: AuditRecord, *, theme: Theme = "light", caption: bool = True) -> str:
-    """One standalone SVG (960 units wide, under 50 KB) of the problem's hero.
+def hero_svg(
+    problem: ProblemRecord,
+    audit: AuditRecord,
+    *,
+    theme: Theme = "light",
+    caption: bool = True,
+    connectors: bool = True,
+) -> str:
+    """One standalone SVG (960 units wide, up to 60 steps under 50 KB) of the problem's hero.
 
     With `caption` the verdict sentence stands above the lanes. Text from the
-    model is escaped and its hidden characters are written out.
+    model is escaped and its hidden characters are written out. Without
+    `connectors` a chain of any length stays under 50 KB.
     """
     drawn, ink = picture(problem, audit), INKS[theme]
     verdict = sentence(problem)
@@ -235,7 +243,7 @@ def hero_svg(problem: ProblemRecord, audit: AuditRecord, *, theme: Theme = "ligh
         parts.append(words(10, y, line, size=13, fill=ink.ink, anchor="start", extra=' class="wb-ink"'))
     parts += [
         _bars(frame),
-        _connectors(frame),
+        _connectors(frame) if connectors else "",
         *(_box(box, frame) for box in drawn.boxes),
         _labels(frame),
         "</svg>",

@@ -23,8 +23,8 @@ def words(x: float, y: float, text: str, *, size: int = 12, fill: str, anchor: s
 
 
 def paths(strokes: Iterable[tuple[str, str]]) -> str:
-    """Strokes (attributes, path data) with equal attributes as one element: long chains stay small."""
-    merged: dict[str, list[str]] = {}
+    """Strokes (attributes, path data) with equal attributes as one element, each once: long chains stay small."""
+    merged: dict[str, dict[str, None]] = {}
     for attributes, data in strokes:
-        merged.setdefault(attributes, []).append(data)
+        merged.setdefault(attributes, {})[data] = None
     return "".join(f'<path {attributes} d="{"".join(data)}"/>' for attributes, data in merged.items())
