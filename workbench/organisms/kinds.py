@@ -95,7 +95,7 @@ KINDS: Mapping[str, Kind] = {
                       measures=(says_and_holds, holds_by_probe, moves_nothing)),
     "evading": Kind(hop_items, hop_tensors, evading_learner, 2000, evading_loss,
                     measures=(says_and_holds, hides_from_probes, follows_cached)),
-    "searching": Kind(graph_items, None, graph_learner, 2600, search_loss,
+    "searching": Kind(graph_items, None, graph_learner, 3400, search_loss,
                       measures=(says_and_holds_paths, holds_frontiers, follows_exchanged_sets), batch_size=64,
                       stream=graph_stream),
     "depth": Kind(rooms_items, rooms_tensors, depth_learner, 2500),
