@@ -31,7 +31,7 @@ import numpy as np
 from benchmarks import dashboard_browser as browser
 from benchmarks.machine import about_this_machine
 from benchmarks.made_audit import write_made_audit
-from benchmarks.streamlit_sessions import Server, Session, free_port, serving
+from benchmarks.streamlit_sessions import Server, Session, free_port, serving, session_with
 
 TRIVIAL = """import pandas as pd
 import streamlit as st
@@ -64,16 +64,16 @@ def clicks(session: Session, rng: random.Random) -> float:
     return session.click("again")
 
 
-def interactions(app: App, n_sessions: int, n_each: int, think: tuple[float, float] = THINKS) -> list[float]:
+def interactions(app: App, n_sessions: int, n_each: int) -> list[float]:
     """Seconds of every interaction of sessions that are open at the same time."""
 
     def reader(seed: int) -> list[float]:
         rng = random.Random(seed)
-        with Session(app.server) as session:
+        with session_with(app.server) as session:
             session.rerun()
             waited = []
             for _ in range(n_each):
-                time.sleep(rng.uniform(*think))
+                time.sleep(rng.uniform(*THINKS))
                 waited.append(app.act(session, rng))
         return waited
 
@@ -93,7 +93,7 @@ def rounds(apps: Sequence[App], n_sessions: int, n_each: int, n_rounds: int) -> 
 def memory(app: App, n_reruns: int) -> list[tuple[int, float]]:
     """(reruns so far, resident MiB) at the start and after a tenth, half and all of them."""
     rng = random.Random(0)
-    with Session(app.server) as session:
+    with session_with(app.server) as session:
         session.rerun()
         found = [(0, app.server.resident_mib())]
         for done in range(1, n_reruns + 1):
@@ -118,7 +118,7 @@ def waits(dashboard: App, trivial: App, n: int) -> str:
     rows: list[list[Any]] = [
         ["server start", f"{dashboard.server.seconds_to_start:.1f} s", f"{trivial.server.seconds_to_start:.1f} s"]
     ]
-    with Session(dashboard.server) as session:
+    with session_with(dashboard.server) as session:
         rows.append(["first session, which reads the audit", f"{session.rerun():.1f} s", "–"])
     with browser.chromium() as chromium:
         visits = [

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -81,22 +80,23 @@ def _healthy(port: int) -> bool:
         return False
 
 
+@contextmanager
+def session_with(server: Server, query: str = "") -> Iterator[Session]:
+    """A session that is open until the end of the block."""
+    address = f"ws://127.0.0.1:{server.port}/_stcore/stream"
+    with connect(address, subprotocols=["streamlit"], max_size=None) as websocket:  # type: ignore[list-item]
+        yield Session(websocket, query)
+
+
 class Session:
     """One reader of a page; the last value of each widget goes with every rerun, as a browser sends it."""
 
-    def __init__(self, server: Server, query: str = "") -> None:
-        address = f"ws://127.0.0.1:{server.port}/_stcore/stream"
-        self._socket = connect(address, subprotocols=["streamlit"], max_size=None)  # type: ignore[list-item]
+    def __init__(self, socket: Any, query: str = "") -> None:
+        self._socket = socket
         self._query, self._kept, self._page = query, dict[str, ForwardMsg](), ""
         self._selected: dict[str, str] = {}
         self.elements: list[Any] = []
         self.n_bytes = 0
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._socket.close()
 
     def rerun(self, trigger: str | None = None) -> float:
         """Run the page, and wait until it is done; seconds."""
