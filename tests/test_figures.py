@@ -190,3 +190,9 @@ def test_ordinary_text_is_left_alone():
     assert visible("e" + "\u0301" * 6) == "e" + "\u0301" * 3 + "\\u0301" * 3
     assert visible(HIDDEN).count("\\u202e") == 1
     assert short(XSS) == "<script>doc…"
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_the_column_of_a_picked_step_is_shaded_though_its_group_shows_another(step):
+    figure = hero(liar("p", 90), make_audit(n_steps=90), step=step)
+    assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(0.5, 1.5)]

@@ -204,8 +204,8 @@ def hero(
         },
     )
     _axes(figure, drawn, lanes, ink, max(columns, drawn.n_columns))
-    for bar in drawn.bars:
-        if bar.step == step:
-            look = {"fillcolor": ink.grid, "opacity": 0.6, "line_width": 0, "layer": "below"}
-            figure.add_shape(type="rect", xref="x", yref="paper", x0=bar.x - 0.5, x1=bar.x + 0.5, y0=0, y1=1, **look)
+    if step is not None and step in drawn.column_of:
+        x = drawn.column_of[step]
+        look = {"fillcolor": ink.grid, "opacity": 0.6, "line_width": 0, "layer": "below"}
+        figure.add_shape(type="rect", xref="x", yref="paper", x0=x - 0.5, x1=x + 0.5, y0=0, y1=1, **look)
     return figure

@@ -6,7 +6,7 @@ width. Both the Plotly figure and the static SVG draw this one picture.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -84,6 +84,8 @@ class Picture:
     links: tuple[Link, ...]
     stubs: tuple[Stub, ...]
     bars: tuple[Bar, ...]
+    column_of: Mapping[int, float]
+    """x of each latent step; those of one group share theirs."""
 
 
 def _worst(rows: Sequence[ProblemStep]) -> ProblemStep:
@@ -206,4 +208,4 @@ def picture(problem: ProblemRecord, audit: AuditRecord) -> Picture:
     claim_x = {index: box.x for box, group in zip(claim_boxes, claims, strict=True) for index in group}
     links, stubs = _connectors(problem.steps, thought_x, claim_x, form)
     bars = _bars(thoughts, by_step, summaries)
-    return Picture(form, n_columns, (*thought_boxes, *claim_boxes), tuple(links), tuple(stubs), tuple(bars))
+    return Picture(form, n_columns, (*thought_boxes, *claim_boxes), tuple(links), tuple(stubs), tuple(bars), thought_x)
