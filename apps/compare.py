@@ -110,8 +110,7 @@ def by_hand(directory: Path, audit: AuditRecord) -> None:
 
 def _by_hand_header(problem: ProblemRecord) -> None:
     """No score: nothing was calibrated on a run by hand."""
-    st.text(visible(f"{problem.id}: it answers {problem.answer or 'nothing'}"))
-    st.text(visible(problem.said))
+    st.text(visible(f"{problem.id}: it answers {problem.answer or 'nothing'}, and says: {problem.said}"))
 
 
 def problems(audit: AuditRecord) -> None:

@@ -23,22 +23,27 @@ from workbench.reports.tables import by_score, listed_rows, verdict_table
 
 FINDINGS, WHOLE = "findings", "the whole audit"
 ANY = "any label"
+DRAWN = 960
+"""Width of a drawing in pixels, as in the page that is handed on; a narrower window shrinks it."""
 
 
 def choice(found: Sequence[Finding]) -> Choice | None:
     """Which findings, or the whole audit (None); kept in the address bar."""
     stand = standing(found)
     widgets.start_with("Content", "hand", [FINDINGS, WHOLE], FINDINGS if stand else WHOLE)
-    kind = st.segmented_control("Hand on", [FINDINGS, WHOLE], key="hand", bind="query-params", required=True)
+    kind = st.segmented_control("Hand on", [FINDINGS, WHOLE], key="hand", bind="query-params", required=True,
+                                label_visibility="collapsed")  # fmt: skip
     if kind != FINDINGS:
         return None
-    left, right = st.columns([1, 3], vertical_alignment="bottom")
+    left, right = st.columns([1, 3])
     options = [ANY, *labels_of(stand)]
     widgets.start_with("Label", "labelled", options)
-    label = left.selectbox("Label", options, index=None, key="labelled", required=True, bind="query-params")
+    label = left.selectbox(
+        "Label", options, index=None, key="labelled", required=True, bind="query-params", label_visibility="collapsed"
+    )
     names = right.multiselect(
         "Findings", [name_of(one) for one in stand], key="finding", bind="query-params", format_func=visible,
-        placeholder="all that stand",
+        placeholder="all findings that stand", label_visibility="collapsed",
     )  # fmt: skip
     return Choice(None if label in (None, ANY) else label, tuple(names))
 
@@ -84,7 +89,7 @@ def _heroes(audit: AuditRecord, shown: Sequence[tuple[ProblemRecord, Finding | N
                 step = "" if one.step is None else f"Step {one.step}. "
                 st.text(visible(f"{step}Pinned by {one.pinned_by}, {one.pinned_at}."))
             svg = hero_svg(problem, audit, theme=widgets.theme(), caption=False)
-            st.image(svg, width="stretch", alt=sentence(problem))
+            st.image(svg, width=DRAWN, alt=sentence(problem))
     if len(shown) > WORST_DRAWN and shown[0][1] is not None:
         st.caption(f"{len(shown) - WORST_DRAWN} more are drawn in the page that is handed on.")
 

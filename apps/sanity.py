@@ -15,6 +15,7 @@ from apps.widgets import MAKE_AUDIT, PLOT, theme
 from workbench.figures import causal_by_step, decode_by_step
 from workbench.figures.bandwidth import bits_figure
 from workbench.figures.sanity import dose_curves, lag_histogram
+from workbench.figures.words import number
 from workbench.reports.bandwidth_words import SHORT_COLUMNS, headline, notices, short_rows
 from workbench.reports.causal_records import Counted
 from workbench.reports.escape import visible
@@ -184,7 +185,8 @@ def _subspaces(audit: AuditRecord) -> None:
     rows = [
         {"step": step.step, "dimensions": part.rank, "probe's part": _counted(part.inside),
          "random part": _counted(part.placebo), "difference": f"{part.minus_placebo:.2f}",
-         "95 %": span(part.minus_placebo_interval), "p (McNemar)": part.p_value, "all the rest": _counted(part.outside)}
+         "95 %": span(part.minus_placebo_interval), "p (McNemar)": number(part.p_value),
+         "all the rest": _counted(part.outside)}
         for step in audit.steps if (part := step.subspace) is not None
     ]  # fmt: skip
     if rows:

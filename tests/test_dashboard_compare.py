@@ -112,7 +112,7 @@ def test_a_run_by_hand_is_compared_intact_and_edited(tmp_path: Path, monkeypatch
     assert ranges_of(app) == [[-0.55, 3.55]] * 3
     told = words(app)
     assert all(change in told for change in record.changes)
-    assert f"{a.id}: it answers {record.edited.answer}" in told
+    assert f"{a.id}: it answers {record.edited.answer}, and says: {record.edited.said}" in told
     held = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
     assert held[1]["data"][1]["x"] == [3]  # only the thought that was swapped became another
     live = opened("live", run="liar", tried="live-1")

@@ -1,0 +1,88 @@
+"""Report in a real browser: chosen by keyboard, restored by its link, and the page that is handed on works offline."""
+
+import json
+import re
+
+import pytest
+from audit_factory import default_problems, hostile, make_audit, write_audit
+from test_browser import CHROMIUM, address, chromium, new_page, pytestmark, shown  # noqa: F401
+
+from workbench.findings import Labels, append
+
+AUDIT = make_audit([hostile(), *default_problems()])
+CLIPPED = """() => [...document.querySelectorAll('body *')].filter(one =>
+    one.clientWidth > 0 && !one.closest('.scroll') && one.scrollWidth > one.clientWidth + 1)
+    .map(one => one.outerHTML.slice(0, 80))"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    mine = write_audit(root / "demo", AUDIT)
+    append(
+        mine,
+        AUDIT,
+        "pin",
+        ("p-xss", 0),
+        author="<script>document.title='pwned'</script>",
+        comment="=1+1 ![x](//evil.test)",
+    )
+    append(mine, AUDIT, "pin", ("p-0001", 2), author="ada")
+    append(mine, AUDIT, "label", ("p-0001", 2), author="ada",
+           labels=Labels(severity="high", category="says-otherwise", confidence="high"))  # fmt: skip
+    return root
+
+
+def taken(page, button, place):
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button).press("Enter")
+    download.value.save_as(place)
+    return place
+
+
+def test_a_label_is_chosen_by_keyboard_and_its_link_restores_it(address, new_page, tmp_path):  # noqa: F811
+    page = new_page()
+    page.goto(f"{address}/report?run=demo")
+    shown(page, "How to reproduce")
+    assert page.get_by_role("img").filter(visible=True).count() >= 2
+    page.wait_for_timeout(800)
+    label = page.get_by_role("combobox", name="Label")
+    label.focus()
+    label.press("ArrowDown")
+    page.keyboard.type("severity")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("labelled=severity"))
+    page.get_by_text(re.compile("--label=severity=high")).wait_for()
+    fresh = new_page("dark")
+    fresh.goto(page.url)
+    fresh.get_by_text(re.compile("--label=severity=high")).wait_for()
+    fresh.wait_for_timeout(800)
+    kept = json.loads(taken(fresh, "JSON", tmp_path / "f.json").read_bytes())
+    assert [row["problem"] for row in kept["rows"]] == ["p-0001"]
+
+
+def test_what_is_handed_on_opens_offline_and_hostile_text_does_nothing(address, new_page, tmp_path):  # noqa: F811
+    page = new_page()
+    page.goto(f"{address}/report?run=demo")
+    shown(page, "How to reproduce")
+    page.wait_for_timeout(800)
+    findings = taken(page, "One page", tmp_path / "findings.html")
+    page.get_by_text("the whole audit").click()
+    page.wait_for_url(re.compile("hand=the"))
+    shown(page, "How to reproduce")
+    page.wait_for_timeout(800)
+    whole = taken(page, "One page", tmp_path / "report.html")
+    assert "pwned" not in page.title()
+    for place in (findings, whole):
+        for scheme, width in (("light", 1280), ("dark", 1920), ("light", 700)):
+            other = new_page(scheme, width=width)
+            other.context.set_offline(True)
+            asked = []
+            other.on("request", lambda request, asked=asked: asked.append(request.url))
+            other.goto(place.as_uri())
+            assert asked == [place.as_uri()]
+            assert other.evaluate(CLIPPED) == []
+            assert other.locator("section.problem svg").count() >= 2
+            assert "What was not tested" in other.inner_text("main")
+            other.emulate_media(media="print")
+            assert other.evaluate("document.documentElement.scrollWidth") <= width
