@@ -141,6 +141,9 @@ def show(audit: AuditRecord) -> None:
     followed(record)
     if record.edited is not None:
         compare_link(name)
+        with st.expander(f"Everything that changed ({len(record.changes)})"):
+            for change in record.changes:
+                st.text(visible(change))
     for mark, one in (("intact", record.intact), ("edited", record.edited), ("donor", record.donor)):
         if one is not None:
             with st.container(border=True):
@@ -157,7 +160,7 @@ def compare_link(name: str) -> None:
 
 
 def followed(record: LiveRecord) -> None:
-    """The answer before and after, in one line, and everything else that changed."""
+    """The answer before and after, in one line."""
     if record.edit is None or record.edited is None:
         st.text(f"It answers {visible(record.intact.answer or 'nothing')}.")
         return
@@ -169,6 +172,3 @@ def followed(record: LiveRecord) -> None:
              color="orange" if before != after else "blue")  # fmt: skip
     st.text(visible(f"With {where} {did}, it answers {after} instead of {before}." if before != after
                     else f"With {where} {did}, it still answers {after}."))  # fmt: skip
-    with st.expander(f"Everything that changed ({len(record.changes)})"):
-        for change in record.changes:
-            st.text(visible(change))
