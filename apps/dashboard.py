@@ -38,7 +38,8 @@ widgets.page_style()
 if data.exposed():
     widgets.exposed_banner()
 if page.title in ("Grid", "Jobs", "Glossary"):  # they show no audit and no fit
-    st.title(page.title, anchor=False)
+    with st.container(horizontal=True):
+        st.title(page.title, anchor=False)
     page.run()
     st.stop()
 if not runs:

@@ -22,7 +22,7 @@ NOTHING, ZERO, SWAP = "leave them as they are", "zero", "swap in another problem
 ALL_STEPS = "all steps"
 TYPED = "a prompt of my own"
 MAX_PROMPT = 4000
-LINKED: Any = {"index": None, "required": True, "bind": "query-params"}
+LINKED: Any = {"bind": "query-params"}
 """Kept in the address bar; a prompt that was typed is not."""
 
 

@@ -45,7 +45,8 @@ def page_style() -> None:
     ring = "#0072B2" if theme() == "light" else "#56B4E9"
     st.html(
         "<style>.stMainBlockContainer{padding:4.2rem 3rem 3rem}"
-        ".stMainBlockContainer h1{font-size:1.35rem;padding:0;white-space:nowrap}"
+        ".stMainBlockContainer h1{font-size:1.5rem;padding:0;white-space:nowrap}"
+        ".stMainBlockContainer h2{font-size:1.4rem}.stMainBlockContainer h3{font-size:1.25rem}"
         f".stApp :focus-visible{{outline:2px solid {ring} !important;outline-offset:2px}}</style>"
     )
 
@@ -158,8 +159,8 @@ def run_picker(runs: Mapping[str, Path], title: str) -> tuple[Path, DeltaGenerat
     """The run that is chosen from those that were found, and the line it stands in beside the title of the page."""
     line = st.container(horizontal=True, vertical_alignment="center")
     with line:
-        st.caption("Folder", width=56)
         st.title(title, anchor=False, width="content")
+        st.caption("Folder", width=56)
         directory = runs[choose("Folder", list(runs), "run", 300)]
     st.session_state["directory"] = directory
     return directory, line

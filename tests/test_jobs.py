@@ -135,6 +135,15 @@ def test_a_command_whose_folder_another_one_works_in_does_not_start(tmp_path: Pa
     assert run_command(tmp_path, ["--version"]) == 0
 
 
+def test_the_latest_job_is_listed_first_whatever_its_kind(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("workbench.jobs.folder._launch", lambda place, attempts: None)
+    for kind in ("live", "audit", "fit"):
+        start(tmp_path, [kind], title=kind)
+    (tmp_path / "jobs" / "notes").mkdir()
+    assert start(tmp_path, ["audit"], title="again").name == "0004-audit"
+    assert [job.name for job in jobs_in(tmp_path)] == ["0004-audit", "0003-fit", "0002-audit", "0001-live"]
+
+
 def test_only_commands_of_the_workbench_run_as_jobs(tmp_path: Path) -> None:
     for command in ([], ["dashboard"], ["rm", "-rf"]):
         with pytest.raises(ConfigError, match="does not run as a job"):

@@ -49,7 +49,7 @@ def start(root: Path, command: Sequence[str], *, title: str, folder: Path | None
         )
     spec = JobSpec(title=title, command=list(command), folder=str((folder or root).resolve()), created=now())
     make_folder(root / JOBS)
-    for number in count(1):
+    for number in count(_last_number(root) + 1):
         place = root / JOBS / f"{number:04d}-{command[0]}"
         try:
             with disk_errors(place):
@@ -62,6 +62,12 @@ def start(root: Path, command: Sequence[str], *, title: str, folder: Path | None
     write_file(place / SPEC, canonical_json(spec.model_dump(mode="json", by_alias=True)))
     _launch(place, attempts=1)
     return read_job(place)
+
+
+def _last_number(root: Path) -> int:
+    """Of all kinds of jobs: they are listed by their numbers."""
+    numbers = (path.name.partition("-")[0] for path in (root / JOBS).iterdir())
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
 def resume(place: Path) -> Job:
