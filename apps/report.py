@@ -101,8 +101,9 @@ def untested(audit: AuditRecord) -> None:
     if absent:
         st.badge("uncontrolled", icon=":material/warning:", color="orange")
         st.text(f"Not run in this audit: {', '.join(absent)}.")
-    for text in [*audit.warnings, *limits(audit)]:
-        st.text(visible(f"•  {text}"))
+    with st.container(gap="xsmall"):
+        for text in [*audit.warnings, *limits(audit)]:
+            st.text(visible(f"•  {text}"))
 
 
 def again(directory: Path, audit: AuditRecord, chosen: Choice | None) -> None:

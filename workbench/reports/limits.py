@@ -13,7 +13,7 @@ read as one inside it, unless it looks like the thoughts of values that were kep
 {labels}
 
 The promise on false alarms holds for problems that are exchangeable with the honest calibration problems.
-Another kind of prompt can raise the rate: compare the conditions in the table above.
+Another kind of prompt can raise the rate: compare the verdicts by condition.
 
 The causal test exchanged thoughts on {n_causal} honest problems. That a step is used there does not prove
 that it is used on a flagged problem.
