@@ -74,7 +74,7 @@ def test_the_first_ten_minutes(address, new_page, folder, tmp_path, scheme):  # 
 
     open_page(page, "Explore", "Grid")
     shown(page, "Readings")
-    page.get_by_text(re.compile("^reads .* with probability")).wait_for()
+    page.get_by_text(re.compile("reads .* with probability")).wait_for()
 
     page.goto(f"{address}/live?run=liar")
     page.get_by_text("They hold:").wait_for()
