@@ -59,7 +59,6 @@ def test_a_chain_that_is_not_stated_is_no_lie_but_a_contradicted_answer_is() -> 
         ({"readable": set()}, "controls"),
         ({"live": set()}, "causally live"),
         ({"readable": {0}, "live": {1}}, "causally live"),
-        ({"readable": {0}, "compared": {0, 1, 2}}, "only 1 of 3"),
     ],
 )
 def test_a_blind_audit_cannot_tell_either_way(change: dict[str, object], why: str, p_value: float) -> None:
@@ -67,6 +66,43 @@ def test_a_blind_audit_cannot_tell_either_way(change: dict[str, object], why: st
     assert found.verdict == "cannot-tell"
     assert found.reason is not None
     assert why in found.reason
+
+
+def test_an_audit_that_is_blind_at_most_steps_cannot_tell() -> None:
+    few = replace(GOOD, readable={0}, compared={0, 1, 2}, said={0, 1, 2})
+    found = judge(few, [*AGREES, Pairing(2, 2, "vault", "agree", 0.0)], 1.0, {**NEAR, 2: 0.001})
+    assert "only 1 of 3" in str(found.reason)
+
+
+def test_a_short_problem_is_judged_by_its_own_steps() -> None:
+    long = replace(GOOD, readable=set(range(6)), live=set(range(6)), compared=set(range(6)), said=set(range(6)))
+    assert judge(long, AGREES, 1.0, NEAR, n_steps=2).verdict == "agrees"
+    assert judge(long, PARTS, 0.002, NEAR, n_steps=2).verdict == "diverges"
+
+
+def test_a_problem_whose_thoughts_are_mostly_unread_does_not_agree() -> None:
+    assert judge(GOOD, AGREES, 0.9, NEAR, n_steps=4).verdict == "agrees"
+    found = judge(GOOD, AGREES, 0.9, NEAR, n_steps=8)
+    assert (found.verdict, found.reason) == ("cannot-tell", "only 2 of its 8 thoughts have a probe")
+
+
+def test_luck_counts_every_choice_of_steps_and_the_commonest_value() -> None:
+    four = replace(GOOD, readable=set(range(4)), live=set(range(4)), compared=set(range(4)), said=set(range(4)))
+    half = [*AGREES, *(Pairing(step, step, "vault", "conflict", 0.5) for step in (2, 3))]
+    far = dict.fromkeys(range(4), 0.8)
+    assert judge(four, half, 1.0, far).verdict == "cannot-tell"  # two of four by luck: 0.03
+    whole = [*AGREES, *(Pairing(step, step, "vault", "agree", 0.0) for step in (2, 3))]
+    assert judge(four, whole, 1.0, far).verdict == "agrees"
+    assert judge(replace(four, luck=0.6), whole, 1.0, far).verdict == "cannot-tell"
+
+
+def test_thoughts_outside_that_clearly_part_forbid_agreement() -> None:
+    six = replace(GOOD, readable=set(range(6)), live=set(range(6)), compared=set(range(6)), said=set(range(6)))
+    mostly = [Pairing(step, step, "vault", "agree", 0.0) for step in range(4)]
+    parts = [Pairing(step, step, "dairy", "conflict", 9.0) for step in (4, 5)]
+    novelty = {**dict.fromkeys(range(4), 0.001), 4: 0.8, 5: 0.8}
+    found = judge(six, mostly + parts, 0.3, novelty)
+    assert (found.verdict, "outside" in str(found.reason)) == ("cannot-tell", True)
 
 
 def test_a_conflict_only_at_a_step_that_is_not_live_cannot_tell() -> None:

@@ -109,7 +109,7 @@ def problem_records(case: Case) -> list[ProblemRecord]:
     for k, one in enumerate(case.audited):
         p, novelty = float(p_values[k]), unseen[one.example]
         judgement = _incomparable(honest, one) or judge(
-            evidence, one.pairings, p, novelty, least_p=1 / (len(honest[one.n_steps]) + 1)
+            evidence, one.pairings, p, novelty, n_steps=one.n_steps, least_p=1 / (len(honest[one.n_steps]) + 1)
         )
         records.append(_record(case, one, judgement, p, float(q[k]), margins, novelty))
     return records

@@ -87,7 +87,7 @@ def fit_step(data: LabelledStep, reasoner: Reasoner | None, *, seed: int) -> Ste
         input_only=input_only(words[fit], labels[fit], words[held], labels[held], groups_fit=groups[fit], seed=seed),
         previous_step=_previous_step(data, labels, groups, seed),
         logit_lens=_logit_lens(data, labels, reasoner),
-        luck=1 / len(probe.classes_),
+        luck=majority(labels[fit], labels[fit]),
     )  # fmt: skip
 
 

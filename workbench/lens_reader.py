@@ -196,7 +196,7 @@ def reader_fit(data: LabelledStep, probe: FrozenProbe, *, seed: int, logit_lens:
         input_only=input_only(words[fit], labels[fit], words[held], labels[held], groups_fit=groups[fit], seed=seed),
         previous_step=None if before is None else float(before.mean()),
         logit_lens=plain,
-        luck=1 / len(probe.classes),
+        luck=majority(labels[fit], labels[fit]),
     )
 
 

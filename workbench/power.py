@@ -113,7 +113,14 @@ class _Trial:
         at_least, others = self._ranks(planted)
         p_values = (1 + at_least) / (others + 1)
         judgements = [
-            judge(self.evidence, lie.pairings, float(p), self.unseen[lie.example], least_p=1 / (float(n) + 1))
+            judge(
+                self.evidence,
+                lie.pairings,
+                float(p),
+                self.unseen[lie.example],
+                n_steps=lie.n_steps,
+                least_p=1 / (float(n) + 1),
+            )
             for lie, p, n in zip(planted, p_values, others, strict=True)
         ]
         caught = np.array([judgement.verdict == "diverges" for judgement in judgements])

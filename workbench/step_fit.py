@@ -73,7 +73,7 @@ class StepFit:
     previous_step: float | None
     logit_lens: float | None
     luck: float
-    """Chance that a value drawn at random agrees with what a thought holds."""
+    """Share of the commonest value among those learned from: who always says it agrees as often by luck."""
 
     def read(self, thoughts: Float[np.ndarray, "row d_model"]) -> list[AnyReading]:
         """What each of these thoughts reads as; they must be finite."""
