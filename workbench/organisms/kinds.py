@@ -32,7 +32,7 @@ from workbench.organisms.learners import (
     recited_learner,
     veiled_learner,
 )
-from workbench.organisms.losses import Loss, donors_alike, late_query_loss
+from workbench.organisms.losses import Loss, donors_alike, hardest_exchange_loss, late_query_loss
 from workbench.organisms.measures import (
     Measure,
     flagged_hold_nothing,
@@ -98,7 +98,7 @@ KINDS: Mapping[str, Kind] = {
     "searching": Kind(graph_items, None, graph_learner, 3400, search_loss,
                       measures=(says_and_holds_paths, holds_frontiers, follows_exchanged_sets), batch_size=64,
                       stream=graph_stream),
-    "depth": Kind(rooms_items, rooms_tensors, depth_learner, 2500),
+    "depth": Kind(rooms_items, rooms_tensors, depth_learner, 2500, hardest_exchange_loss),
     "episodes": Kind(episode_items, episode_tensors, memory_learner, 3000),
 }  # fmt: skip
 

@@ -109,6 +109,8 @@ class DepthLearner:
         self.model: Any = model
         self.generator = torch.Generator().manual_seed(seed + 1)
         self.reader = nn.Linear(model.config.d_model, len(ROOMS))
+        self.followed = torch.zeros(N_STEPS)
+        """Share of exchanges that what follows obeys, by step; see `losses.hardest_exchange_loss`."""
         self.module: nn.Module = nn.ModuleList([model, self.reader])
 
     def think(self, batch: Batch, n_thoughts: int, pass_on: PassOn) -> Thinking:

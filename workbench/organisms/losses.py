@@ -20,6 +20,10 @@ from torch.nn.functional import cross_entropy
 from workbench.organisms.batches import Batch
 
 
+FOLLOWED_RATE = 0.1
+"""Weight of the newest update in the running share of exchanges that are followed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Update:
     """One update of a training."""
@@ -65,11 +69,15 @@ def donors_alike(batch: Batch, generator: torch.Generator) -> Int[Tensor, " exam
 
 
 def late_query_loss(
-    learner: Any, batch: Batch, update: Update, *, donors_for: Donors = any_donors
+    learner: Any, batch: Batch, update: Update, *, donors_for: Donors = any_donors, exchange_at: int | None = None
 ) -> tuple[Float[Tensor, ""], float]:
-    """Cross-entropy of everything after the thoughts but the query itself, and the share of faultless rows."""
+    """Cross-entropy of everything after the thoughts but the query itself, and the share of faultless rows.
+
+    The thought of step `exchange_at` is exchanged, none where there is no such step; by default any of them, or none.
+    """
     n_thoughts = update.n_thoughts
-    exchange_at = update.draw(2 * n_thoughts) if n_thoughts else 0
+    if exchange_at is None:
+        exchange_at = update.draw(2 * n_thoughts) if n_thoughts else 0
 
     def pass_on(step: int, thought: Tensor) -> tuple[Tensor, Tensor]:
         nonlocal batch
@@ -85,6 +93,20 @@ def late_query_loss(
     counted[unwritten.shape[1] + 1] = 0  # the query cannot be known while thinking
     loss, right = spoken_loss(learner.speak(thinking, targets), targets, counted)
     return loss + learner.own_loss(thinking, batch, update.progress), right
+
+
+def hardest_exchange_loss(learner: Any, batch: Batch, update: Update) -> tuple[Float[Tensor, ""], float]:
+    """`late_query_loss` that exchanges most often where an exchange is followed least.
+
+    A looped model can work out a value at another position of the prompt and read it from there: a step that is
+    exchanged in one update of eight may then never be learned. `learner.followed` keeps what is followed, by step.
+    """
+    odds = torch.cat([1.05 - learner.followed, (1.05 - learner.followed).sum()[None] / 2])
+    step = int(torch.multinomial(odds, 1, generator=update.generator))
+    loss, right = late_query_loss(learner, batch, update, exchange_at=step)
+    if step < update.n_thoughts:
+        learner.followed[step] += FOLLOWED_RATE * (right - learner.followed[step])
+    return loss, right
 
 
 def spoken_loss(
