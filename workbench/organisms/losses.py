@@ -19,7 +19,6 @@ from torch.nn.functional import cross_entropy
 
 from workbench.organisms.batches import Batch
 
-
 FOLLOWED_RATE = 0.1
 """Weight of the newest update in the running share of exchanges that are followed."""
 
