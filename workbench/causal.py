@@ -12,6 +12,20 @@ from workbench.reports.causal_records import Channel, Counted, DoseRecord, EditR
 from workbench.reports.fields import Interval
 
 
+MIN_COVERAGE = 0.5
+"""Below this share of the channel's effect in the captured vectors, agreement proves nothing."""
+
+
+def why_not_covered(channel: Channel) -> str | None:
+    """Why agreement would prove nothing: thinking may pass beside what was captured. None where it would prove it."""
+    if channel.coverage is not None and channel.coverage < MIN_COVERAGE:
+        return (
+            f"the captured vectors carry only {channel.coverage:.0%} of what they and the keys and values at their "
+            "positions carry together: thinking may pass beside them"
+        )
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Causal:
     """Causal part of an audit's records: it takes the model to make, and is taken as recorded when verified."""
