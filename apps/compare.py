@@ -96,7 +96,7 @@ def by_hand(directory: Path, audit: AuditRecord) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption("Run by hand", width=96)
-        record = found[str(choose("Run by hand", list(found), "tried", 240))]
+        record = found[str(choose("Run by hand", list(found), "edited", 240))]
     if record.probes_root != audit.probes_root:
         st.caption("This run was read with the probes of another audit; the bands are of this one.")
     a, b = record.intact, record.edited

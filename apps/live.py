@@ -129,7 +129,9 @@ def show(audit: AuditRecord) -> None:
     if not found:
         st.info("Nothing was run yet. Choose a problem and press **Run**: its thoughts and words appear here.")
         return
-    name = str(choose("Run by hand", list(found), "tried", 200))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption("Run by hand", width=84)
+        name = str(choose("Run by hand", list(found), "tried", 200))
     try:
         record = beside.load_live(found[name])
     except WorkbenchError as error:
@@ -154,7 +156,7 @@ def show(audit: AuditRecord) -> None:
 
 def compare_link(name: str) -> None:
     """To intact and edited on the same steps."""
-    parameters = {"run": str(st.session_state["run"]), "compare": "intact and edited", "tried": name}
+    parameters = {"run": str(st.session_state["run"]), "compare": "intact and edited", "edited": name}
     st.page_link("views/compare.py", label="Compare intact and edited, step by step", icon=":material/compare_arrows:",
                  query_params=parameters)  # fmt: skip
 

@@ -1,13 +1,15 @@
-"""Report in a real browser: chosen by keyboard, restored by its link, and the page that is handed on works offline."""
+"""Report and Compare in a real browser: chosen by keyboard, restored by links; what is handed on works offline."""
 
 import json
 import re
 
 import pytest
-from audit_factory import default_problems, hostile, make_audit, write_audit
+from audit_factory import default_problems, honest, hostile, liar, make_audit, write_audit
 from test_browser import CHROMIUM, address, chromium, new_page, pytestmark, shown  # noqa: F401
 
+from workbench.compare import changes_between
 from workbench.findings import Labels, append
+from workbench.reports.live_records import EditAsked, LiveRecord
 
 AUDIT = make_audit([hostile(), *default_problems()])
 CLIPPED = """() => [...document.querySelectorAll('body *')].filter(one =>
@@ -30,6 +32,13 @@ def folder(tmp_path_factory):
     append(mine, AUDIT, "pin", ("p-0001", 2), author="ada")
     append(mine, AUDIT, "label", ("p-0001", 2), author="ada",
            labels=Labels(severity="high", category="says-otherwise", confidence="high"))  # fmt: skip
+    intact, edited = honest("p-0005"), liar("p-0005")
+    live = LiveRecord(
+        model=AUDIT.model, run_root=AUDIT.run_root, probes_root=AUDIT.probes_root, seed=0, intact=intact, edited=edited,
+        edit=EditAsked(kind="zero", step=None, donor=None), donor=None, changes=changes_between(intact, edited),
+    )  # fmt: skip
+    (root / "live-1").mkdir()
+    (root / "live-1" / "live.json").write_bytes(live.to_json())
     return root
 
 
@@ -86,3 +95,23 @@ def test_what_is_handed_on_opens_offline_and_hostile_text_does_nothing(address, 
             assert "What was not tested" in other.inner_text("main")
             other.emulate_media(media="print")
             assert other.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_run_by_hand_leads_to_intact_and_edited_on_the_same_steps(address, new_page):  # noqa: F811
+    page = new_page()
+    page.goto(f"{address}/live?run=demo")
+    page.get_by_text("Compare intact and edited").click()
+    shown(page, "What differs in B")
+    for part in ("/compare", "run=demo", "compare=intact", "edited=live-1"):
+        assert part in page.url
+    fresh = new_page("dark", width=1920)
+    fresh.goto(page.url)
+    shown(fresh, "step 0 goes from agree to conflict")
+    fresh.wait_for_function("document.querySelectorAll('.js-plotly-plot .bars').length >= 3")
+    fresh.wait_for_timeout(500)
+    places = [
+        plot.evaluate("plot => plot._fullLayout.xaxis._offset + plot._fullLayout.xaxis.d2p(3)")
+        for plot in fresh.locator(".js-plotly-plot").all()
+    ]
+    assert len(places) == 3
+    assert max(places) - min(places) < 1  # pixels: the steps stand beneath each other

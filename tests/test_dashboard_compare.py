@@ -107,8 +107,8 @@ def test_a_run_by_hand_is_compared_intact_and_edited(tmp_path: Path, monkeypatch
     assert run([*base, "--out", str(tmp_path / "live-2")]) == 0  # without an edit: nothing to compare
     record = read_live(tmp_path / "live-1")
     assert record.edited is not None
-    app = opened("compare", run="liar", compare="intact and edited", tried="live-1")
-    assert [box.options for box in app.selectbox if box.key == "tried"] == [["live-1"]]
+    app = opened("compare", run="liar", compare="intact and edited", edited="live-1")
+    assert [box.options for box in app.selectbox if box.key == "edited"] == [["live-1"]]
     assert ranges_of(app) == [[-0.55, 3.55]] * 3
     told = words(app)
     assert all(change in told for change in record.changes)
@@ -117,4 +117,4 @@ def test_a_run_by_hand_is_compared_intact_and_edited(tmp_path: Path, monkeypatch
     assert held[1]["data"][1]["x"] == [3]  # only the thought that was swapped became another
     live = opened("live", run="liar", tried="live-1")
     links = [link.proto for link in live.get("page_link")]
-    assert any("compare" in link.page and "tried=live-1" in link.query_string for link in links)
+    assert any("compare" in link.page and "edited=live-1" in link.query_string for link in links)
