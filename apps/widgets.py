@@ -66,7 +66,8 @@ def theme() -> Theme:
 
 def empty_state(folders: list[Path]) -> None:
     """What to do when there is nothing to show."""
-    st.title("No audit and no probes here yet")
+    with st.container(horizontal=True):
+        st.title("No audit and no probes here yet", anchor=False)
     if folders:
         st.write("None of the folders that the dashboard was started with holds an `audit.json` or a `fit.json`:")
         st.code("\n".join(visible(str(folder)) for folder in folders), language=None)

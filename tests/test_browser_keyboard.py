@@ -81,13 +81,19 @@ def test_the_core_of_the_ten_minutes_needs_no_mouse(address, new_page, folder): 
     stops = tab_to(page, "Reviewer|your name")
     order = [next(i for i, stop in enumerate(stops) if word in stop) for word in ("Next problem", "Next step")]
     assert order == sorted(order)
-    page.keyboard.type("ada")
+    page.keyboard.type("jill f")  # in a field for text, keys are letters
     page.keyboard.press("Enter")
     page.wait_for_timeout(500)
+    assert f"problem={SECOND.id}" in page.url
     tab_to(page, "Pin as finding")
     page.keyboard.press("f")
     page.get_by_role("button", name="Pinned").wait_for()
-    assert read_history(folder / "liar")[-1].problem == SECOND.id
+    pinned = read_history(folder / "liar")
+    assert [(one.problem, one.author) for one in pinned] == [(SECOND.id, "jill f")]
+
+    page.keyboard.press("g")
+    page.wait_for_url(re.compile("/grid"))
+    page.get_by_text("workbench apply").first.wait_for()  # nothing was read yet: the page says how
 
     page.goto(f"{address}/findings?run=liar")
     shown(page, SECOND.id)

@@ -10,7 +10,10 @@ from workbench.errors import WorkbenchError
 directory = widgets.current_run()
 audit = data.load(directory)
 kinds = [compare.TWO_PROBLEMS, compare.TWO_AUDITS, compare.INTACT_EDITED]
-kind = st.segmented_control("Compare", kinds, key="compare", bind="query-params", label_visibility="collapsed")
+widgets.start_with("Comparison", "compare", kinds)
+kind = st.segmented_control(
+    "Compare", kinds, key="compare", bind="query-params", label_visibility="collapsed", required=True
+)
 if kind == compare.INTACT_EDITED:
     compare.by_hand(directory, audit)
     st.stop()
