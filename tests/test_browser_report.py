@@ -7,8 +7,10 @@ import pytest
 from audit_factory import default_problems, honest, hostile, liar, make_audit, write_audit
 from test_browser import CHROMIUM, address, chromium, new_page, pytestmark, shown  # noqa: F401
 
+from workbench.cli import run
 from workbench.compare import changes_between
 from workbench.findings import Labels, append
+from workbench.report import FORMATS
 from workbench.reports.live_records import EditAsked, LiveRecord
 
 AUDIT = make_audit([hostile(), *default_problems()])
@@ -49,7 +51,7 @@ def taken(page, button, place):
     return place
 
 
-def test_a_label_is_chosen_by_keyboard_and_its_link_restores_it(address, new_page, tmp_path):  # noqa: F811
+def test_a_label_is_chosen_by_keyboard_and_its_link_restores_it(address, folder, new_page, tmp_path):  # noqa: F811
     page = new_page()
     page.goto(f"{address}/report?run=demo")
     shown(page, "How to reproduce")
@@ -66,8 +68,13 @@ def test_a_label_is_chosen_by_keyboard_and_its_link_restores_it(address, new_pag
     fresh.goto(page.url)
     fresh.get_by_text(re.compile("--label=severity=high")).wait_for()
     fresh.wait_for_timeout(800)
-    kept = json.loads(taken(fresh, "JSON", tmp_path / "f.json").read_bytes())
-    assert [row["problem"] for row in kept["rows"]] == ["p-0001"]
+    made = ["report", str(folder / "demo"), "--label=severity=high", "--format=html,json,csv,sarif"]
+    assert run([*made, "--out", str(tmp_path)]) == 0
+    for kind, one in FORMATS.items():
+        name = one.name(of_findings=True)
+        given = taken(fresh, one.label, tmp_path / f"{kind}-of-the-button").read_bytes()
+        assert given == (tmp_path / name).read_bytes(), kind
+    assert [row["problem"] for row in json.loads((tmp_path / "findings.json").read_bytes())["rows"]] == ["p-0001"]
 
 
 def test_what_is_handed_on_opens_offline_and_hostile_text_does_nothing(address, new_page, tmp_path):  # noqa: F811

@@ -46,7 +46,9 @@ def view(audit: AuditRecord) -> AuditView:
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 12, 13, 40, 41, 60, 500])
-@pytest.mark.parametrize("text", ["atrium", "<&'\"" * 20, "東京" * 60, "\u202e\u200b" * 30])
+@pytest.mark.parametrize(
+    "text", ["atrium", "<&'\"" * 20, "東京" * 60, "\u202e\u200b" * 30], ids=["words", "markup", "wide", "hidden"]
+)
 def test_a_cell_is_small_however_long_the_chain_and_whatever_is_said(n: int, text: str) -> None:
     steps = [step_of(k, text, f"{text}{k}", k, STATUSES[k % 3] if n < 500 else "conflict") for k in range(n)]
     problem = problem_of(f"p{text}" * 3, steps, [f"{text}{k}" for k in range(n)], prompt=text * 900, said=text * 900)
