@@ -69,6 +69,25 @@ def channel_sites(sites: Iterable[str]) -> list[str]:
     return [name for name in sites if name.endswith((".attn.hook_k", ".attn.hook_v"))]
 
 
+def channel_gap(sites: Mapping[str, Site]) -> str | None:
+    """Why not all that passes beside the thought can be edited; None where every block has keys and values.
+
+    A model that attends keeps something of every position: where no site of it is known, it passes all the same.
+    Blocks are counted by their inputs, or by the layers of a thought that has one vector for each.
+    """
+    complete = {name.removesuffix("k") for name in channel_sites(sites) if name.removesuffix("k") + "v" in sites}
+    if not complete:
+        return "keys and values of this model cannot be reached, so what passes beside its thoughts cannot be edited"
+    layers = [site.shape[site.axes.index("layer")] for site in sites.values() if "layer" in site.axes]
+    n_blocks = max(sum(name.endswith(".hook_resid_pre") for name in sites), *layers, 0)
+    if len(complete) < n_blocks:
+        return (
+            f"keys and values of {n_blocks - len(complete)} of {n_blocks} blocks cannot be reached, so what passes "
+            "there beside the thoughts cannot be edited"
+        )
+    return None
+
+
 def choose_sites(patterns: Iterable[str], sites: Mapping[str, Site]) -> list[str]:
     """Names of the sites that match any of the patterns (`*` and `?` as in file names), in the reasoner's order.
 

@@ -27,15 +27,23 @@ class Part:
     """Things that the projection computes side by side: 3 where queries, keys and values are fused."""
     part: int = 0
     interleaved: bool = False
-    """Fused head by head (GPT-NeoX, BLOOM), and not one after the other (GPT-2)."""
+    """Fused head by head (GPT-NeoX, BLOOM), and not one after the other (GPT-2, Phi-3)."""
+    group: int = 1
+    """Heads of queries, the first part, for one head of every other part; with more than one, queries are no part."""
+
+    def __post_init__(self) -> None:
+        if self.group > 1 and self.part == 0:
+            raise ValueError("queries of grouped heads are not one part")
 
     def get(self, whole: Tensor) -> Tensor:
         """`[..., width]` -> `[..., head, d_head]`."""
         if self.n_parts == 1:
             return whole.view(*whole.shape[:-1], self.n_heads, -1)
+        n, slots = self.n_heads, self.group + self.n_parts - 1
+        place = self.part + self.group - 1
         if self.interleaved:
-            return whole.view(*whole.shape[:-1], self.n_heads, self.n_parts, -1)[..., self.part, :]
-        return whole.view(*whole.shape[:-1], self.n_parts, self.n_heads, -1)[..., self.part, :, :]
+            return whole.view(*whole.shape[:-1], n, slots, -1)[..., place, :]
+        return whole.view(*whole.shape[:-1], slots * n, -1)[..., place * n : (place + 1) * n, :]
 
     def put(self, whole: Tensor, vectors: Tensor) -> Tensor:
         """The module's output with these vectors in their place."""
