@@ -170,16 +170,17 @@ def main() -> None:
         plain = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(theirs),
                  "--server.address", "127.0.0.1", "--server.headless", "true", "--server.fileWatcherType", "none",
                  "--browser.gatherUsageStats", "false"]  # fmt: skip
-        sys.stdout.write(
+        print(
             f"{about_this_machine('streamlit', 'plotly', 'pydantic')}\n{chosen.problems} problems of {chosen.steps} "
-            f"steps, made and not judged; audit.json {size / 1e6:.1f} MB\n\n"
+            f"steps, made and not judged; audit.json {size / 1e6:.1f} MB\n",
+            flush=True,
         )
         with serving(command, ours) as first, serving(plain, theirs) as second:
             dashboard, trivial = App("dashboard", first, picks(chosen.problems)), App("trivial app", second, clicks)
-            sys.stdout.write(waits(dashboard, trivial, chosen.visits) + "\n")
-            sys.stdout.write(load(dashboard, trivial, chosen.sessions, chosen.each, chosen.rounds) + "\n")
+            print(waits(dashboard, trivial, chosen.visits), flush=True)
+            print(load(dashboard, trivial, chosen.sessions, chosen.each, chosen.rounds), flush=True)
             rows = [[done, f"{mib:.0f} MiB"] for done, mib in memory(dashboard, chosen.reruns)]
-            sys.stdout.write(table(["reruns", "resident"], rows))
+            print(table(["reruns", "resident"], rows))
 
 
 if __name__ == "__main__":

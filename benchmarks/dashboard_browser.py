@@ -11,11 +11,11 @@ from typing import Any
 from benchmarks.streamlit_sessions import Server
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync")
-_HEADER, _ROW = 36, 35
-"""Pixels of a table's header and of one row."""
+_HEADER, _ROW, _ROWS_SHOWN = 36, 35, 4
+"""Pixels of a table's header and of one row, and how many rows are in sight."""
 _DRAWN = ".js-plotly-plot:not([data-seen]) .barlayer .point path"
 _MARK = "() => document.querySelectorAll('.js-plotly-plot').forEach(plot => plot.setAttribute('data-seen', ''))"
-_SLOW = 120_000
+_SLOW = 60_000
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def row_clicks(browser: Any, server: Server, n_clicks: int) -> list[float]:
     waited = []
     for click in range(n_clicks):
         page.evaluate(_MARK)
-        row = 1 + click % 4
+        row = 1 + click % (_ROWS_SHOWN - 1)
         began = time.perf_counter()
         page.mouse.click(box["x"] + 300, box["y"] + _HEADER + _ROW * (row + 0.5))
         page.wait_for_selector(_DRAWN, timeout=_SLOW)

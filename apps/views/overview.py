@@ -39,5 +39,7 @@ chosen = widgets.problem_list(table, audit)
 widgets.problem_header(chosen)
 widgets.hero_chart(chosen, audit, key="overview-hero")
 widgets.trace_link(chosen.id)
-with st.expander("By latent step: can it be read, is it used?"):
-    widgets.step_curves(directory)
+by_step = st.expander("By latent step: can it be read, is it used?", key="by-step", on_change="rerun")
+if by_step.open:  # two figures that a browser would draw unseen
+    with by_step:
+        widgets.step_curves(directory)
