@@ -141,8 +141,8 @@ def audits(audit: AuditRecord, other: AuditRecord) -> None:
         st.text(f"Note: {warning}.")
     rows = [
         {"over shared problems": one.name, "A": number(one.a), "B": number(one.b), "B less A": number(one.difference),
-         "95 %": f"{number(one.interval.low)} to {number(one.interval.high)}", "p (McNemar)": number(one.p_value),
-         "n": one.n}
+         "95 %": f"{number(one.interval.low)} to {number(one.interval.high)}",
+         "p (groups exchanged)": number(one.p_value), "n": one.n}
         for one in record.differences
     ]  # fmt: skip
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Differences of the two audits")

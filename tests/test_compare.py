@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from audit_factory import honest, liar, make_audit, write_audit  # type: ignore[import-not-found]
+from scipy.stats import binomtest
 
 from workbench.cli import run
 from workbench.compare import changes_between, compare_audits
@@ -44,6 +45,22 @@ def test_a_planted_change_is_found() -> None:
     }
     assert len(record.changed) == 10
     assert record.changed[0].changes[0] == "verdict agrees becomes diverges"
+
+
+def test_copies_of_one_problem_are_no_evidence() -> None:
+    """Three problems, ten copies of each, all of which change: the least that three exchanges can give is 1/4."""
+    a = [honest(f"p-{k:02d}", 4, k, group=f"g{k % 3}") for k in range(N)]
+    b = [liar(one.id, 4, k, group=one.group) for k, one in enumerate(a)]
+    diverges = compare_audits(make_audit(a), make_audit(b)).differences[0]
+    assert diverges.difference == 1
+    assert diverges.p_value == pytest.approx(0.25)
+
+
+def test_problems_that_are_alone_in_their_groups_get_the_p_value_of_mcnemar() -> None:
+    a = [liar(f"p-{k:02d}", 4, k) if k < 3 else honest(f"p-{k:02d}", 4, k) for k in range(N)]
+    b = [liar(f"p-{k:02d}", 4, k) if 3 <= k < 13 else honest(f"p-{k:02d}", 4, k) for k in range(N)]
+    diverges = compare_audits(make_audit(a), make_audit(b)).differences[0]
+    assert diverges.p_value == pytest.approx(binomtest(10, 13).pvalue)
 
 
 def test_changes_are_told_step_by_step() -> None:

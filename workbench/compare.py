@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
-from scipy.stats import binomtest
 
 from probes import group_bootstrap
+from probes.intervals import group_codes
 from workbench.errors import InsufficientData
 from workbench.jsonio import canonical_json
 from workbench.reports.fields import Interval, Record, Share, Verdict
 from workbench.reports.records import AuditRecord, ProblemRecord, ProblemStep, read_audit
 
+ROUNDED = 1 + 1e-9
+"""A mean of equal numbers may round to a little more than they are."""
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -40,7 +43,8 @@ class Difference(Record):
     difference: float
     interval: Interval
     p_value: Share | None
-    """Exact McNemar test; absent where the number is no share."""
+    """Exact test that exchanges A and B in whole groups, two-sided; McNemar's where each group has one problem. Absent
+    where the number is no share."""
     n: Count
 
 
@@ -156,14 +160,31 @@ def _difference(
     theirs = np.array([measure(two) for _, two in pairs])
     is_share = name != "score"
     apart = theirs - mine
-    reach = 1.0 if is_share else float(max(np.abs(apart).max(), 1.0))
-    interval = group_bootstrap(apart, [one.group for one, _ in pairs], bounds=(-reach, reach))
-    rose, fell = int((apart > 0).sum()), int((apart < 0).sum())
-    p_value = (float(binomtest(rose, rose + fell).pvalue) if rose + fell else 1.0) if is_share else None
+    reach = 1.0 if is_share else max(ROUNDED * float(np.abs(apart).max()), 1.0)
+    groups = [one.group for one, _ in pairs]
+    interval = group_bootstrap(apart, groups, bounds=(-reach, reach))
+    p_value = _exchanged_p(apart, groups) if is_share else None
     return Difference(
         name=name, a=float(mine.mean()), b=float(theirs.mean()), difference=float(apart.mean()),
         interval=Interval(low=interval.low, high=interval.high), p_value=p_value, n=len(pairs),
     )  # fmt: skip
+
+
+def _exchanged_p(apart: NDArray[np.float64], groups: Sequence[str]) -> float:
+    """Share of all ways to exchange A and B in whole groups that give a sum at least as far from 0.
+
+    Args:
+        apart: 1, 0 or -1 of each problem: so in B alone, in both or neither, in A alone, [n].
+        groups: of each problem.
+    """
+    by_group = np.bincount(group_codes(groups), weights=apart).round().astype(np.intp)
+    odds = np.ones(1)
+    for size in np.abs(by_group[by_group != 0]).tolist():
+        either_way = np.zeros(2 * size + 1)
+        either_way[[0, -1]] = 0.5
+        odds = np.convolve(odds, either_way)
+    reach = len(odds) // 2
+    return min(1.0, float(odds[np.abs(np.arange(-reach, reach + 1)) >= abs(by_group.sum())].sum()))
 
 
 def _changed(pair: tuple[ProblemRecord, ProblemRecord]) -> ChangedProblem | None:

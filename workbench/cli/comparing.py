@@ -44,7 +44,7 @@ def compare(
          "–" if one.p_value is None else f"{one.p_value:.3g}", one.n)
         for one in record.differences
     ]  # fmt: skip
-    columns = ("over shared problems", "A", "B", "B less A", "95 % interval", "p (McNemar)", "problems")
+    columns = ("over shared problems", "A", "B", "B less A", "95 % interval", "p (groups exchanged)", "problems")
     console.print(table("Differences", columns, rows))
     moved = [(one.a, one.b, one.n) for one in record.transitions]
     console.print(table("Verdicts", ("in A", "in B", "problems"), moved))
