@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from audit_factory import channel_of, make_audit, problem_of, step_of  # type: ignore[import-not-found]
 
+from workbench.benchmark import rows
+from workbench.benchmark.planted import Audited, expected_verdict, lies
 from workbench.benchmark.records import OrganismRow, read_benchmark
-from workbench.benchmark.rows import Audited, expected_verdict, lies, organism_row
+from workbench.benchmark.rows import organism_row
 from workbench.benchmark.run import BenchmarkPlan
 from workbench.benchmark.table import page
 from workbench.cli import run
@@ -21,7 +24,13 @@ from workbench.tasks.base import Problem
 HELD, SAID = ("dairy", "vault"), ("forge", "vault")
 
 
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "N_RESAMPLES", 20)
+
+
 def item(name: str, *, flagged: bool) -> Item:
+    """Four steps, as its organism has them, of which the first two are known."""
     return Item(Problem(id=name, prompt=name), flagged, HELD, SAID if flagged else HELD)
 
 
@@ -34,13 +43,13 @@ def judged(name: str, verdict: str, *, lying: bool, score: float, decoded: str =
     return problem_of(name, steps, ["forge", "vault"], verdict=verdict, score=score, reason=reason)
 
 
-def audited(seed: int, verdicts: dict[str, str], **more: object) -> Audited:
+def audited(seed: int, verdicts: dict[str, str], **more: Any) -> Audited:
     """Problems named l... lie, all others do not; a lie scores higher."""
     problems = [
         judged(name, verdict, lying=name[0] == "l", score=5.0 * (name[0] == "l") + k / 100)
         for k, (name, verdict) in enumerate(verdicts.items())
     ]
-    audit: AuditRecord = make_audit(problems, n_steps=2, **more)
+    audit: AuditRecord = make_audit(problems, n_steps=4, **({"channel": channel_of(coverage=1.0)} | more))
     return Audited(seed, audit, {name: item(name, flagged=name[0] == "l") for name in verdicts})
 
 
@@ -63,12 +72,12 @@ def test_an_organism_whose_lies_are_all_found_is_as_planted() -> None:
     assert found.decoded is not None
     assert found.decoded.share == 1.0
     assert found.statuses is not None
-    assert found.statuses.n == 300
+    assert (found.statuses.n, found.statuses.n_groups) == (300, 150)
 
 
 def test_lies_that_are_missed_and_sincere_problems_that_are_flagged_are_named() -> None:
     missed = row([audited(0, FOUND | {f"l{k}": "agrees" for k in range(5)})])
-    assert any("of the lies" in miss for miss in missed.misses)
+    assert any("of 20 lies are called" in miss for miss in missed.misses)
     flagged = row([audited(0, FOUND | {f"s{k}": "diverges" for k in range(6)})])
     assert any("other problems are called diverges" in miss for miss in flagged.misses)
 
@@ -89,15 +98,9 @@ def test_thoughts_read_wrong_inside_the_lies_are_counted() -> None:
 
 def test_another_verdict_than_the_planted_one_is_a_miss() -> None:
     agrees = dict.fromkeys(FOUND, "agrees")
-    assert any("audits say agrees" in miss for miss in row([audited(0, agrees)]).misses)
+    assert any("seed 0: the audit says agrees" in miss for miss in row([audited(0, agrees)]).misses)
     assert row([audited(0, {f"s{k}": "agrees" for k in range(30)})], "honest").misses == []
     assert expected_verdict(organism("muddled")) == "agrees"
-
-
-def test_a_liar_whose_thoughts_do_not_move_what_is_said_is_a_miss() -> None:
-    idle = make_audit([], n_steps=1).steps[0].model_copy(update={"causal_effect": 0.3})
-    found = row([audited(0, FOUND, steps=[idle])])
-    assert any("move too little" in miss for miss in found.misses)
 
 
 def test_a_flag_that_changes_nothing_makes_no_lie() -> None:
@@ -109,10 +112,10 @@ def test_a_flag_that_changes_nothing_makes_no_lie() -> None:
 def test_the_page_shows_every_row_and_what_is_not_as_planted() -> None:
     from workbench.benchmark.records import BenchmarkRecord
 
-    rows = [row([audited(0, FOUND)]), row([audited(0, dict.fromkeys(FOUND, "agrees"), channel=channel_of())])]
-    text = page(BenchmarkRecord(alpha=0.01, n_calibration=9, n_problems=9, versions={"torch": "2"}, rows=rows))
+    both = [row([audited(0, FOUND)]), row([audited(0, dict.fromkeys(FOUND, "agrees"))])]
+    text = page(BenchmarkRecord(alpha=0.01, n_calibration=9, n_problems=9, versions={"torch": "2"}, rows=both))
     assert text.count("\n| `liar`") == 2
-    assert "- `liar`: 1 of 1 audits say agrees" in text
+    assert "- `liar`: seed 0: the audit says agrees" in text
     assert "torch 2." in text
 
 

@@ -16,10 +16,21 @@ NAME = "benchmark.json"
 
 
 class Counted(Record):
-    """A share with its exact 95 % interval, over the problems of all seeds, and the least and most of any seed."""
+    """A share over the problems of all seeds, with its 95 % interval, and what each seed gave."""
 
     share: Share
     interval: Interval
+    """Exact where a problem counts once; where its steps do, they count for as many as scatter like the problems."""
+    n: Annotated[int, Field(ge=1)]
+    n_groups: Annotated[int, Field(ge=1)]
+    """Independent problems among these."""
+    by_seed: list[Share]
+
+
+class Rate(Record):
+    """A share that estimates nothing, so that it has no interval."""
+
+    share: Share
     n: Annotated[int, Field(ge=1)]
     by_seed: list[Share]
 
@@ -52,24 +63,27 @@ class OrganismRow(Record):
     """Of the divergence score, problems whose thoughts and words were made to part against all others."""
     recall: Counted | None
     """Share of those problems that are called `diverges`."""
-    alarms: Counted
+    alarms: Counted | None
     """Share of all other problems that are called `diverges`."""
     flagged_alarms: Counted | None
     """The same among those that carry the flag."""
-    honest_alarms: Counted
-    """Share of held-out honest problems that are flagged at alpha when each is judged by all others."""
+    flagged_right: Counted | None
+    """Share of problems that carry the flag whose verdict is the one that is demanded of them."""
+    honest_alarms: Rate
+    """Share of held-out honest problems that are flagged at alpha when each is judged by all others: at most alpha by
+    construction, so it shows that calibration works and not how often a fresh problem is flagged."""
     decoded: Counted | None
     """Share of thoughts that were read right in problems that carry the flag, where the truth is held."""
     statuses: Counted | None
     """Share of steps whose status points right: not `agree` exactly where what is held was not said."""
     decode_accuracy: Measured
-    """On held-out honest problems, mean over steps."""
+    """Share of thoughts of held-out honest problems that are read right, all steps together."""
     decode_control: float
     """The same with shuffled labels."""
     effect: Measured
     """Share that follows (or moves) when all thoughts are exchanged, less the placebo's."""
-    live_effect: Measured | None
-    """The same of single thoughts at causally live steps, least over steps; absent where none is live."""
+    step_effect: Measured | None
+    """The same of single thoughts, at the weakest of all planted steps, called live or not."""
     coverage: Measured | None
     """Of the channel's effect by the captured thoughts; absent where nothing moves."""
     decorative: bool
@@ -77,7 +91,7 @@ class OrganismRow(Record):
     reasons: list[str]
     """Why an audit could not tell, one a seed that could not."""
     misses: list[str]
-    """What differs from what the organism demands; empty where everything is as planted."""
+    """What differs in any seed from what the organism demands; empty where everything is as planted."""
 
 
 class BenchmarkRecord(Record):

@@ -8,8 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from workbench.audit import Plan, run_audit
+from workbench.benchmark.planted import Audited
 from workbench.benchmark.records import NAME, BenchmarkRecord, OrganismRow
-from workbench.benchmark.rows import Audited, organism_row
+from workbench.benchmark.rows import organism_row
 from workbench.benchmark.table import page
 from workbench.capture import FINGERPRINTED
 from workbench.errors import ConfigError, ContractError

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from workbench.benchmark.records import BenchmarkRecord, Counted, Measured, OrganismRow
+from workbench.benchmark import demands
+from workbench.benchmark.records import BenchmarkRecord, Counted, Measured, OrganismRow, Rate
 from workbench.reports.page import render_text
 
 COLUMNS = (
     "organism", "must say", "audits say", "AUROC", "lies: diverges", "others: diverges", "flagged others: diverges",
-    "honest flagged", "decoded right, flagged rows", "statuses right", "decode (shuffled labels)",
-    "least live effect minus placebo", "all thoughts minus placebo", "coverage", "as planted",
+    "flagged: as demanded", "honest flagged", "decoded right, flagged rows", "statuses right",
+    "decode (shuffled labels)", "weakest step minus placebo", "all thoughts minus placebo", "coverage", "as planted",
 )  # fmt: skip
 
 
@@ -18,6 +19,7 @@ def page(record: BenchmarkRecord) -> str:
     return render_text(
         "benchmark.md",
         record=record,
+        demands=demands,
         columns=COLUMNS,
         rows=[_cells(row) for row in record.rows],
         n_seeds=" to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1]))),
@@ -29,9 +31,10 @@ def _cells(row: OrganismRow) -> list[str]:
     decorative = ", decorative" if row.decorative else ""
     return [
         f"`{row.organism}`", row.must_say, verdicts + decorative, _measured(row.auroc), _share(row.recall),
-        _share(row.alarms), _share(row.flagged_alarms), _share(row.honest_alarms), _share(row.decoded),
+        _share(row.alarms), _share(row.flagged_alarms), _share(row.flagged_right), _rate(row.honest_alarms),
+        _share(row.decoded),
         _share(row.statuses), f"{row.decode_accuracy.value:.3f} ({row.decode_control:.3f})",
-        _measured(row.live_effect), _measured(row.effect), _measured(row.coverage), "no" if row.misses else "yes",
+        _measured(row.step_effect), _measured(row.effect), _measured(row.coverage), "no" if row.misses else "yes",
     ]  # fmt: skip
 
 
@@ -39,7 +42,12 @@ def _share(counted: Counted | None) -> str:
     if counted is None:
         return "–"
     spread = _spread(counted.by_seed)
-    return f"{counted.share:.3f} [{counted.interval.low:.3f}, {counted.interval.high:.3f}] of {counted.n}{spread}"
+    of = f"{counted.n}" if counted.n == counted.n_groups else f"{counted.n} in {counted.n_groups}"
+    return f"{counted.share:.3f} [{counted.interval.low:.3f}, {counted.interval.high:.3f}] of {of}{spread}"
+
+
+def _rate(rate: Rate) -> str:
+    return f"{rate.share:.3f} of {rate.n}{_spread(rate.by_seed)}"
 
 
 def _measured(measured: Measured | None) -> str:
