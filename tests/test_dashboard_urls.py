@@ -15,6 +15,7 @@ from test_dashboard import ENTRY, opened, words  # type: ignore[import-not-found
 
 from workbench.findings import append
 from workbench.reports.escape import visible
+from workbench.reports.records import read_audit
 
 VIEWS = Path(__file__).resolve().parents[1] / "apps" / "views"
 PAGES = sorted(path.stem for path in VIEWS.glob("*.py") if path.stem != "__init__")
@@ -156,3 +157,13 @@ def test_the_page_jobs_lists_its_folder_once(folder: Path, monkeypatch: pytest.M
     looked.clear()
     app.run()
     assert len(looked) == 1
+
+
+def test_every_page_has_its_picture_in_the_documents() -> None:
+    from benchmarks.make_screenshots import OUT, shots
+    from workbench.serve import DEMO_AUDIT
+
+    named = {shot.name for shot in shots(read_audit(DEMO_AUDIT))}
+    assert named == {*PAGES, "empty"}
+    pictures = [VIEWS.parents[1] / OUT / f"page-{name}.png" for name in named]
+    assert all(10_000 < picture.stat().st_size < 150_000 for picture in pictures)
