@@ -176,6 +176,8 @@ def channel_of(**more: Any) -> Channel:
         "measure": "follows",
         "channel_effect": 1.0,
         "channel_interval": Interval(low=0.97, high=1.0),
+        "channel_placebo_effect": 0.02,
+        "reach": 1.0,
         "placebo_effect": 0.01,
         "placebo_interval": Interval(low=0.0, high=0.04),
         "zero_effect": 0.81,

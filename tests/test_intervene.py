@@ -71,7 +71,8 @@ def test_thinking_in_keys_is_low_coverage_and_not_decorative() -> None:
     found = effects_of("key", "key", "key")
     assert found.channel.coverage == 0
     assert not found.channel.decorative
-    assert found.channel.channel.share("follows") == 1
+    assert found.channel.whole is not None
+    assert found.channel.whole[0].share("follows") == 1
     assert not any(step.live for step in found.steps)
 
 

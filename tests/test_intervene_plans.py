@@ -9,7 +9,7 @@ from workbench import edits
 from workbench.intervening.filler import Filler, find_filler
 from workbench.intervening.plans import subspace_of
 from workbench.reasoners.feedback import FeedbackReasoner
-from workbench.sites import channel_sites
+from workbench.sites import Visit, channel_sites
 from workbench.tasks import Problem
 
 RNG = np.random.default_rng(0)
@@ -41,6 +41,17 @@ def test_the_rank_is_one_less_than_the_values_unless_several_may_hold():
     assert subspace_of(probe(3, 8), thoughts(8)).shape == (2, 8)
     assert subspace_of(probe(3, 8, "binary-logistic"), thoughts(8)).shape == (3, 8)
     assert subspace_of(probe(3, 8), thoughts(2, 4)).shape == (2, 8)
+
+
+def test_each_problem_has_a_random_subspace_of_its_own():
+    own, donors = torch.zeros(4, 8), torch.as_tensor(RNG.normal(size=(4, 8)), dtype=torch.float32)
+    basis, others = torch.eye(8)[:2], torch.eye(8)[torch.arange(8).view(4, 2)]
+    visit = Visit("thought", 2, 0, (3, 1))
+    moved = edits.within_as_far({2: donors}, basis, others)(own[:2], visit)
+    outside = moved.clone()
+    outside[0, 6:] = outside[1, 2:4] = 0
+    assert not outside.any()
+    torch.testing.assert_close(moved.norm(dim=1), donors[[3, 1], :2].norm(dim=1))
 
 
 def remarked(loaded, **thinking):

@@ -96,7 +96,7 @@ def test_steps_that_cannot_be_read_or_are_not_used_are_named():
     audit = make_audit(steps=[step_summary(0), step_summary(1, readable=False), step_summary(2, live=False)],
                        channel=channel_of(coverage=0.2))  # fmt: skip
     kinds = {notice.kind: notice.text for notice in notices(audit)}
-    assert "0.20" in kinds["coverage"]
+    assert "only 20%" in kinds["coverage"]
     assert kinds["unreadable"].startswith("Thought of step 1:")
     assert kinds["idle"].startswith("Thought of step 2:")
 

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from probes import Interval as ProbeInterval
 from workbench.intervening.effects import Bools, Effect, Measure, exceeds, minus_control, share_interval
 from workbench.intervening.outcomes import ChannelEffects, Edited, Interventions, StepEffects, SubspaceEffects
 from workbench.reports.causal_records import Channel, Counted, DoseRecord, EditRecord, SubspaceRecord
+from workbench.reports.causal_words import why_not_covered as why_not_covered
 from workbench.reports.fields import Interval
-
-
-MIN_COVERAGE = 0.5
-"""Below this share of the channel's effect in the captured vectors, agreement proves nothing."""
-
-
-def why_not_covered(channel: Channel) -> str | None:
-    """Why agreement would prove nothing: thinking may pass beside what was captured. None where it would prove it."""
-    if channel.coverage is not None and channel.coverage < MIN_COVERAGE:
-        return (
-            f"the captured vectors carry only {channel.coverage:.0%} of what they and the keys and values at their "
-            "positions carry together: thinking may pass beside them"
-        )
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +37,13 @@ def _channel(whole: ChannelEffects, n: int, filler: str | None) -> Channel:
         measure=measure,
         thought_effect=whole.thoughts.share(measure),
         thought_interval=record_interval(whole.thoughts.interval(measure)),
-        channel_effect=whole.channel.share(measure),
-        channel_interval=record_interval(whole.channel.interval(measure)),
+        **_whole_channel(whole, measure),
         placebo_effect=whole.placebo.share(measure),
         placebo_interval=record_interval(whole.placebo.interval(measure)),
         zero_effect=whole.zero.share(),
+        reach=whole.reach,
         coverage=whole.coverage,
+        coverage_absent=whole.why_no_coverage,
         coverage_interval=None if covered is None else record_interval(covered),
         effect_minus_placebo=difference,
         effect_minus_placebo_interval=record_interval(between),
@@ -63,6 +52,21 @@ def _channel(whole: ChannelEffects, n: int, filler: str | None) -> Channel:
         edits=[_edit(one) for one in whole.edits],
         filler=filler,
     )
+
+
+def _whole_channel(whole: ChannelEffects, measure: Measure) -> dict[str, Any]:
+    if whole.whole is None:
+        return {"channel_effect": None, "channel_interval": None}
+    exchange, placebo = whole.whole
+    difference, between = minus_control(exchange, placebo, measure)
+    return {
+        "channel_effect": exchange.share(measure),
+        "channel_interval": record_interval(exchange.interval(measure)),
+        "channel_placebo_effect": placebo.share(measure),
+        "channel_placebo_interval": record_interval(placebo.interval(measure)),
+        "channel_minus_placebo": difference,
+        "channel_minus_placebo_interval": record_interval(between),
+    }
 
 
 def _edit(one: Edited) -> EditRecord:

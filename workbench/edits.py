@@ -80,20 +80,27 @@ def outside(values: Values, basis: Float[Tensor, "rank d"]) -> Edit:
     return _moved(values, lambda step: step - _project(step, basis))
 
 
-def within_as_far(values: Values, basis: Float[Tensor, "rank d"], other: Float[Tensor, "rank d"]) -> Edit:
-    """Norm-matched placebo of `within`: as far as it goes in `basis`, but in the subspace of `other`.
+def within_as_far(
+    values: Values, basis: Float[Tensor, "rank d"], others: Float[Tensor, "problem rank d"] | Float[Tensor, "rank d"]
+) -> Edit:
+    """Norm-matched placebo of `within`: as far as it goes in `basis`, but in another subspace, each problem in its own.
 
     The formula of TransformerLens' `NormMatchedPlacebo`.
     """
 
-    def move(step: Tensor) -> Tensor:
-        elsewhere = _project(step, other)
+    def edit(vectors: Tensor, visit: Visit) -> Tensor:
+        given = _at(values, visit)
+        if given is None:
+            return vectors
+        rows = list(visit.examples)
+        step = given[rows].to(vectors) - vectors
+        elsewhere = _project(step, others if others.ndim == 2 else others[rows])
         length = elsewhere.flatten(1).norm(dim=1).clamp_min(torch.finfo(step.dtype).tiny)
         factor = _project(step, basis).flatten(1).norm(dim=1) / length
-        moved: Tensor = elsewhere * factor.view(-1, *[1] * (step.ndim - 1))
+        moved: Tensor = vectors + elsewhere * factor.view(-1, *[1] * (step.ndim - 1))
         return moved
 
-    return _moved(values, move)
+    return edit
 
 
 def _moved(values: Values, move: Callable[[Tensor], Tensor]) -> Edit:
@@ -109,8 +116,9 @@ def _moved(values: Values, move: Callable[[Tensor], Tensor]) -> Edit:
 
 
 def _project(vectors: Tensor, basis: Tensor) -> Tensor:
-    rows, axes = vectors.flatten(1), basis.to(vectors)
-    inside: Tensor = rows @ axes.T @ axes
+    """Onto one subspace, or each vector onto its own."""
+    rows, axes = vectors.flatten(1)[:, None], basis.to(vectors)
+    inside: Tensor = rows @ axes.mT @ axes
     return inside.view_as(vectors)
 
 

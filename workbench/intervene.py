@@ -61,7 +61,7 @@ def _try_whole(bench: Bench, plan: WholePlan) -> ChannelEffects:
         Edited(name, target, trial if isinstance(trial, str) else _try(bench, trial))
         for (name, target), trial in plan.trials.items()
     ]
-    return ChannelEffects(done)
+    return ChannelEffects(done, bench.gap)
 
 
 def _try_step(bench: Bench, plan: StepPlan) -> StepEffects:

@@ -129,7 +129,12 @@ def verdict_lines(summary: Mapping[str, Any]) -> list[str]:
         f"problems flagged (at most {promise['upper95']:.2%} at 95 %)."
     )
     verb = "make the answer the donor's" if channel["measure"] == "follows" else "move what is said"
-    beside = f"placebo {channel['placebo_effect']:.0%}; keys and values exchanged too {channel['channel_effect']:.0%}"
+    whole, its_placebo = channel["channel_effect"], channel["channel_placebo_effect"]
+    beside = f"placebo {channel['placebo_effect']:.0%}; keys and values exchanged too " + (
+        "not measured"
+        if whole is None
+        else f"{whole:.0%}, placebo {'–' if its_placebo is None else f'{its_placebo:.0%}'}"
+    )
     lines.append(
         f"Thoughts used: exchanged thoughts {verb} in {channel['thought_effect']:.0%} of {channel['n']} honest "
         f"problems ({beside})."

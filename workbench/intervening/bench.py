@@ -18,7 +18,7 @@ from workbench.interrupts import StopFlag
 from workbench.intervening.effects import Bools, Effect
 from workbench.intervening.honest import HonestRun
 from workbench.reasoners.base import Reasoner
-from workbench.sites import channel_sites
+from workbench.sites import channel_gap, channel_sites
 from workbench.tasks.base import Value
 from workbench.traces import Trace
 
@@ -50,7 +50,7 @@ class Bench:
         self.reasoner, self.honest, self.seed, self.stop, self.progress = reasoner, honest, seed, stop, progress
         self.generator = np.random.default_rng(seed)
         self.seeds = [seed_of(seed, problem) for problem in honest.problems]
-        self.channel = channel_sites(reasoner.sites)
+        self.channel, self.gap = channel_sites(reasoner.sites), channel_gap(reasoner.sites)
         self.done = self.planned = 0
         self.plain = self._run({}, ["thought", *self.channel])
         require_equal_steps(len(honest.problems), set(self.plain.n_steps))

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from probes import Interval, group_bootstrap
-from workbench.intervening.effects import Effect, Measure, exceeds
+from workbench.intervening.effects import Effect, Measure, beyond, exceeds
 
 LIVE_P = 0.005
 """Each of two tests (does the claim follow, does the said text move) may call a step live: 0.01 in all."""
@@ -19,6 +19,8 @@ MOVES_NOTHING = 0.05
 MIN_FOLLOWED = 0.1
 FALLS_P = 0.01
 """A dose whose effect is smaller than the one before at this level ends a rise."""
+
+TOO_FEW_FOLLOW = "hardly any answer follows when the thoughts and all that passes with them are exchanged"
 
 EditName = Literal["zero", "mean", "noise", "shuffle", "exchange", "placebo", "pause"]
 Target = Literal["thoughts", "keys-values", "both"]
@@ -111,6 +113,8 @@ class ChannelEffects:
     """What happens when the thoughts of all steps, or everything cached at their positions too, are edited."""
 
     edits: Sequence[Edited]
+    gap: str | None = None
+    """Why not everything cached at their positions can be edited; None where it can."""
 
     def effect(self, edit: EditName, target: Target) -> Effect | None:
         """What this edit did; None where there is none."""
@@ -128,11 +132,6 @@ class ChannelEffects:
         return self._on_thoughts("exchange")
 
     @property
-    def channel(self) -> Effect:
-        """Thoughts and the keys and values at their positions exchanged; the thoughts, where these are all there is."""
-        return self.effect("exchange", "both") or self.thoughts
-
-    @property
     def placebo(self) -> Effect:
         """All thoughts moved as far as by the exchange, in random directions."""
         return self._on_thoughts("placebo")
@@ -143,34 +142,71 @@ class ChannelEffects:
         return self._on_thoughts("zero")
 
     @property
+    def whole(self) -> tuple[Effect, Effect] | None:
+        """Thoughts and all keys and values at their positions exchanged, and moved as far in random directions.
+
+        None where there is a gap: what was exchanged is then not all that passes.
+        """
+        exchange, placebo = self.effect("exchange", "both"), self.effect("placebo", "both")
+        return None if self.gap is not None or exchange is None or placebo is None else (exchange, placebo)
+
+    @property
     def measure(self) -> Measure:
-        """Answers that become the donor's, where an exchanged channel makes them so at all."""
-        return "follows" if self.channel.share("follows") >= MIN_FOLLOWED else "moves"
+        """Answers that become the donor's, where an exchange of anything makes them so at all."""
+        tried = [self.thoughts, *(self.whole or ())[:1]]
+        return "follows" if max(one.share("follows") for one in tried) >= MIN_FOLLOWED else "moves"
+
+    @property
+    def reach(self) -> float | None:
+        """Share that follows the whole channel beyond its placebo, of what the placebo leaves; None where none."""
+        return None if self.whole is None else max(0.0, _beyond(*self.whole))
+
+    @property
+    def why_no_coverage(self) -> str | None:
+        """Why there is no `coverage`; None where there is.
+
+        That a text moves does not say that it follows what the thoughts hold: any push moves texts.
+        """
+        if self.reach is None:
+            return self.gap
+        return TOO_FEW_FOLLOW if self.reach < MIN_FOLLOWED else None
 
     @property
     def coverage(self) -> float | None:
-        """Share of the channel's effect that the captured vectors carry; None where nothing moves."""
-        whole = self.channel.share(self.measure)
-        return None if whole < MOVES_NOTHING else min(1.0, self.thoughts.share(self.measure) / whole)
+        """Share of what follows the whole channel that follows the thoughts alone, each beyond its own placebo."""
+        if self.reach is None or self.reach < MIN_FOLLOWED:
+            return None
+        return _ratio(_beyond(self.thoughts, self.placebo), self.reach)
 
     @property
     def coverage_interval(self) -> Interval | None:
-        """95 % interval of `coverage`, problems drawn again with both of their outcomes."""
+        """95 % interval of `coverage`, problems drawn again with all four of their outcomes."""
         coverage = self.coverage
-        if coverage is None:
+        if coverage is None or self.whole is None:
             return None
 
         def again(rows: np.ndarray) -> float:
-            part, whole = rows.mean(axis=0)
-            return min(1.0, part / whole) if whole else coverage
+            part, part_placebo, whole, whole_placebo = rows.mean(axis=0)
+            return _ratio(beyond(part, part_placebo), beyond(whole, whole_placebo))
 
-        rows = np.stack([one.of(self.measure).astype(float) for one in (self.thoughts, self.channel)], axis=1)
+        tried = (self.thoughts, self.placebo, *self.whole)
+        rows = np.stack([one.of("follows").astype(float) for one in tried], axis=1)
         return group_bootstrap(rows, np.arange(len(rows)), statistic=again)
 
     @property
     def decorative(self) -> bool:
-        """Whether nothing that is said depends on the thoughts or their positions."""
-        return max(self.thoughts.share(), self.zero.share(), self.channel.share()) < MOVES_NOTHING
+        """Whether nothing that is said depends on the thoughts or their positions; not known where there is a gap."""
+        if self.whole is None:
+            return False
+        return max(self.thoughts.share(), self.zero.share(), self.whole[0].share()) < MOVES_NOTHING
+
+
+def _beyond(effect: Effect, placebo: Effect) -> float:
+    return beyond(effect.share("follows"), placebo.share("follows"))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return min(1.0, max(0.0, part / whole)) if whole > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

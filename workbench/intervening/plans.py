@@ -23,7 +23,6 @@ from workbench.tasks.base import Value
 
 PART_DOSES = (0.25, 0.5, 0.75, 1.5)
 """Beside 0, the intact run, and 1, the exchange."""
-NO_CHANNEL = "no keys and values pass from step to step beside these thoughts"
 SAME_AS_THOUGHTS = "a filler token brings keys and values of its own: they stand there once it replaces the thought"
 
 
@@ -72,15 +71,24 @@ def plan_step(bench: Bench, step: int, probe: FrozenProbe | None) -> StepPlan:
     }
     basis = subspace_of(probe, other)
     if not isinstance(basis, str):
-        drawn = random_subspace(*basis.shape, seed=bench.seed + step)
-        random = torch.as_tensor(drawn)
+        rank, size = basis.shape
         trials |= {
             "inside": trial(edits.within(other, basis)),
-            "inside-placebo": trial(edits.within_as_far(other, basis, random)),
+            "inside-placebo": Trial(
+                lambda: {"thought": edits.within_as_far(other, basis, _random_subspaces(bench, step, rank, size))},
+                follows,
+            ),
             "outside": trial(edits.outside(other, basis)),
         }
     doses = {amount: trial(edits.toward(other, amount)) for amount in PART_DOSES}
     return StepPlan(step, follows, trials, doses, basis if isinstance(basis, str) else len(basis))
+
+
+def _random_subspaces(bench: Bench, step: int, rank: int, size: int) -> Tensor:
+    """One a problem, [problem, rank, size]: the luck of one draw would be shared by all."""
+    seeds = np.random.SeedSequence((bench.seed, step)).generate_state(len(bench.honest.problems))
+    drawn = [random_subspace(rank, size, seed=int(seed)) for seed in seeds]
+    return torch.as_tensor(np.stack(drawn), dtype=torch.float32)
 
 
 def _shown(value: Value) -> str:
@@ -139,8 +147,8 @@ def plan_whole(bench: Bench, filler: Filler | str) -> WholePlan:
     trials: dict[tuple[EditName, Target], Trial | str] = {}
     for name in get_args(EditName):
         for target, chosen in sites.items():
-            if target != "thoughts" and not bench.channel:
-                trials[name, target] = NO_CHANNEL
+            if target != "thoughts" and not bench.channel and bench.gap is not None:
+                trials[name, target] = bench.gap
             elif name == "pause":
                 trials[name, target] = _pause(bench, filler, target)
             else:

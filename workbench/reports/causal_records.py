@@ -50,13 +50,25 @@ class Channel(Record):
     """`follows`: the answer becomes the donor's. `moves`: the said text changes (where no exchange is followed)."""
     thought_effect: Share
     thought_interval: Interval
-    channel_effect: Share
-    channel_interval: Interval
+    channel_effect: Share | None
+    """Thoughts, keys and values exchanged together; absent where not all keys and values can be reached."""
+    channel_interval: Interval | None
+    channel_placebo_effect: Share | None = None
+    """All of these moved as far in random directions."""
+    channel_placebo_interval: Interval | None = None
+    channel_minus_placebo: float | None = None
+    channel_minus_placebo_interval: Interval | None = None
     placebo_effect: Share
+    """The thoughts alone moved as far."""
     placebo_interval: Interval
     zero_effect: Share
-    coverage: float | None
-    """Thought effect over channel effect, at most 1; absent when nothing moves."""
+    reach: Share | None = None
+    """Answers that follow the whole channel beyond its placebo, of those that the placebo leaves; absent where not all
+    of it can be reached."""
+    coverage: Share | None
+    """The same of the thoughts and their placebo over `reach`, at most 1; absent where it cannot be measured."""
+    coverage_absent: str | None = None
+    """Why there is no coverage."""
     coverage_interval: Interval | None = None
     effect_minus_placebo: float | None = None
     effect_minus_placebo_interval: Interval | None = None
@@ -108,7 +120,7 @@ class StepCausal(Record):
     placebo_interval: Interval
     effect_minus_placebo: float | None = None
     effect_minus_placebo_interval: Interval | None = None
-    """Bootstrap over problems, both outcomes of a problem together."""
+    """Both outcomes of a problem together (Newcombe 1998 on exact limits)."""
     zero_effect: Share
     """Share whose said text moves when the thought is zeroed."""
     shuffle_effect: Share

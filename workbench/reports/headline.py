@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from workbench.figures.words import EFFECT
+from workbench.reports.causal_words import coverage_words, why_not_covered
 from workbench.reports.records import AuditRecord
 from workbench.reports.shares import share, span
-
-LOW_COVERAGE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +71,10 @@ def notices(audit: AuditRecord) -> list[Notice]:
 def _reach(audit: AuditRecord) -> list[Notice]:
     """What the probes and the causal test do not reach."""
     found: list[Notice] = []
-    coverage = audit.summary.channel.coverage
-    if coverage is not None and coverage < LOW_COVERAGE and not audit.summary.channel.decorative:
-        found.append(
-            Notice(
-                "coverage",
-                f"The thoughts carry only {share(coverage)} of what moves the said text; the rest passes "
-                "through keys and values, from which nothing was decoded.",
-            )
-        )
+    channel = audit.summary.channel
+    uncovered = why_not_covered(channel)
+    if uncovered is not None and not channel.decorative:
+        found.append(Notice("coverage", f"Agreement would prove nothing: {uncovered}."))
     for kind, steps, text in (
         (
             "unreadable",
@@ -121,10 +115,10 @@ def headlines(audit: AuditRecord) -> list[Headline]:
         Headline(
             f"{verb} the channel",
             share(channel.channel_effect),
-            f"{share(channel.placebo_effect)} with a placebo",
-            span(channel.channel_interval),
+            f"{share(channel.channel_placebo_effect)} with a placebo on all of it",
+            "–" if channel.channel_interval is None else span(channel.channel_interval),
             str(channel.n),
-            f"The same with keys and values at their places too; thoughts cover {share(channel.coverage)}.",
+            f"The same with keys and values at their places too. Coverage: {coverage_words(channel)}.",
         ),
         Headline(
             "Honest flagged",
