@@ -60,7 +60,7 @@ def _fused_hooks(attention: nn.Module, inside: Any, n_heads: int, d_head: int) -
         return {}
     name = inside["qkv"].name
     fused: Any = attention.get_submodule(name)
-    width = int(getattr(fused, "nf", None) or getattr(fused, "out_features", 0))
+    width: int = getattr(fused, "nf", 0) or getattr(fused, "out_features", 0)
     n_key_heads, left = divmod(width - n_heads * d_head, 2 * d_head)
     if left or n_key_heads < 1 or n_heads % n_key_heads:
         return {}
