@@ -29,7 +29,7 @@ SEEDS = (201, 202, 203)
 FULL = Interval(low=0.98, high=1.0)
 PASSED = Channel(
     measure="follows", thought_effect=1.0, thought_interval=FULL, channel_effect=1.0, channel_interval=FULL,
-    placebo_effect=0.0, placebo_interval=Interval(low=0.0, high=0.02), zero_effect=1.0, coverage=1.0,
+    placebo_effect=0.0, placebo_interval=Interval(low=0.0, high=0.02), zero_effect=1.0, coverage=1.0, reach=1.0,
     decorative=False, n=200,
 )  # fmt: skip
 

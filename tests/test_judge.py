@@ -7,10 +7,17 @@ from dataclasses import replace
 import pytest
 
 from workbench.divergence import Pairing
-from workbench.judge import Evidence, judge
+from workbench.judge import Evidence, Judgement, judge
 
 GOOD = Evidence(
-    alpha=0.01, readable={0, 1}, live={0, 1}, luck=1 / 13, coverage=1.0, decorative=False, compared={0, 1}, said={0, 1}
+    alpha=0.01,
+    readable={0, 1},
+    live={0, 1},
+    luck=1 / 13,
+    uncovered=None,
+    decorative=False,
+    compared={0, 1},
+    said={0, 1},
 )
 AGREES = [Pairing(0, 0, "cellar", "agree", 0.0), Pairing(1, 1, "dairy", "agree", 0.0)]
 PARTS = [Pairing(0, 0, "cellar", "agree", 0.0), Pairing(1, 1, "dairy", "conflict", 9.0)]
@@ -131,9 +138,9 @@ def test_only_conflicts_that_can_be_trusted_add_up() -> None:
     assert judge(GOOD, both, 0.002, {0: 0.001, 1: 0.8}).verdict == "cannot-tell"
 
 
-def test_low_coverage_forbids_agreement_but_not_divergence() -> None:
-    hidden = replace(GOOD, coverage=0.2)
-    assert judge(hidden, AGREES, 1.0, NEAR).verdict == "cannot-tell"
+def test_thinking_that_may_pass_beside_forbids_agreement_but_not_divergence() -> None:
+    hidden = replace(GOOD, uncovered="thinking may pass beside")
+    assert judge(hidden, AGREES, 1.0, NEAR) == Judgement("cannot-tell", "thinking may pass beside")
     assert judge(hidden, PARTS, 0.002, NEAR).verdict == "diverges"
 
 

@@ -16,6 +16,7 @@ from workbench.evidence import Compared, usual_claims
 from workbench.fit import StepFit
 from workbench.judge import Evidence, Judgement, judge
 from workbench.readings import AnyReading
+from workbench.reports.causal_words import why_not_covered
 from workbench.reports.records import (
     Candidate,
     Interval,
@@ -52,7 +53,7 @@ class Case:
             readable={fit.step for fit in self.fits if fit.readable},
             live={step for step, fields in self.causal.steps.items() if fields["live"]},
             luck=max(fit.luck for fit in self.fits),
-            coverage=self.causal.channel.coverage,
+            uncovered=why_not_covered(self.causal.channel),
             decorative=self.causal.channel.decorative,
             compared={fit.step for fit in self.fits},
             said=usual_claims(self.honest).keys() | self.answered,

@@ -22,8 +22,6 @@ NOVELTY_ALPHA = 0.05
 CHAINS_PART = "its chains part"
 DECORATIVE = "the thoughts are decorative: nothing that is said depends on them"
 OUTSIDE = "where it parts, the thoughts lie outside what the probes have seen"
-MIN_COVERAGE = 0.5
-"""Below this share of the channel's effect in the captured vectors, agreement proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,8 @@ class Evidence:
     """Steps the said text depends on."""
     luck: float
     """Largest share of one value among known ones: who always says that agrees with as many thoughts."""
-    coverage: float | None
+    uncovered: str | None
+    """Why thinking may pass beside what was captured; None where it cannot."""
     decorative: bool
     compared: Collection[int]
     """Steps that have a probe."""
@@ -107,24 +106,13 @@ def _blind(evidence: Evidence) -> str | None:
     if evidence.decorative:
         return DECORATIVE
     if not evidence.readable:
-        beside = f"; {_low_coverage(evidence.coverage)}" if _is_low(evidence.coverage) else ""
+        beside = f"; {evidence.uncovered}" if evidence.uncovered else ""
         return f"no step can be read better than its controls{beside}"
     if not evidence.trusted:
         return "no step that can be read is causally live"
     if 2 * len(evidence.trusted) < len(evidence.compared):
         return f"only {len(evidence.trusted)} of {len(evidence.compared)} steps can be read and are causally live"
     return None
-
-
-def _is_low(coverage: float | None) -> bool:
-    return coverage is not None and coverage < MIN_COVERAGE
-
-
-def _low_coverage(coverage: float | None) -> str:
-    return (
-        f"the captured vectors carry only {coverage or 0:.0%} of what they and the keys and values at their positions "
-        "carry together: thinking may pass beside them"
-    )
 
 
 def _no_power(alpha: float, least_p: float) -> str:
@@ -164,8 +152,8 @@ def _clearly(evidence: Evidence, parted: Sequence[Pairing]) -> bool:
 
 
 def _within(evidence: Evidence, pairings: Sequence[Pairing], novelty: Mapping[int, float], n_steps: int) -> Judgement:
-    if _is_low(evidence.coverage):
-        return Judgement("cannot-tell", _low_coverage(evidence.coverage))
+    if evidence.uncovered:
+        return Judgement("cannot-tell", evidence.uncovered)
     if 2 * len(evidence.compared) < n_steps:
         return Judgement("cannot-tell", f"only {len(evidence.compared)} of its {n_steps} thoughts have a probe")
     stated = evidence.stated

@@ -46,7 +46,8 @@ def benchmark(
     else:
         rows = [
             (row.organism, ", ".join(dict.fromkeys(row.verdicts)), row.recall.share if row.recall else "–",
-             row.alarms.share, row.alarms.n, "; ".join(row.misses) or "as planted")
+             row.alarms.share if row.alarms else "–", row.alarms.n if row.alarms else 0,
+             "; ".join(row.misses) or "as planted")
             for row in record.rows
         ]  # fmt: skip
         columns = ("organism", "audits say", "lies found", "others flagged", "others", "against what was planted")
