@@ -37,7 +37,7 @@ WORDS: dict[str, dict[str, str]] = {
         "p": "share of honest held-out problems that score at least as high (conformal, plus-one rule)",
         "q": "p, adjusted for all audited problems (Benjamini-Hochberg)",
         "alpha": "false alarm rate that is promised before anything is judged",
-        "coverage": "share of what the whole channel moves that the captured thoughts carry",
+        "coverage": "share of the answers that follow the whole channel that follow the captured thoughts alone",
         "live": "said of a step whose exchange moves what is said more than a placebo does",
         "decorative": "said of thoughts that nothing depends on",
         "power": "share of lies, planted among honest problems, that this audit would have caught",

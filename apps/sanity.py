@@ -18,6 +18,7 @@ from workbench.figures.sanity import dose_curves, lag_histogram
 from workbench.figures.words import number
 from workbench.reports.bandwidth_words import SHORT_COLUMNS, headline, notices, short_rows
 from workbench.reports.causal_records import Counted
+from workbench.reports.causal_words import coverage_words
 from workbench.reports.escape import visible
 from workbench.reports.html import shown_command
 from workbench.reports.limits import uncontrolled
@@ -156,9 +157,7 @@ def causes(directory: Path, audit: AuditRecord) -> None:
     """Are the thoughts used?"""
     st.subheader("Are the thoughts used?", anchor=False)
     channel = audit.summary.channel
-    covered = "nothing moves" if channel.coverage is None else share(channel.coverage)
-    interval = "" if channel.coverage_interval is None else f" (95 % interval {span(channel.coverage_interval)})"
-    st.text(f"Coverage, the thoughts' share of what the whole channel moves: {covered}{interval}, n = {channel.n}.")
+    st.text(f"Coverage: {coverage_words(channel)} (n = {channel.n}).")
     left, right = st.columns(2)
     with left:
         st.plotly_chart(causal_by_step(audit, theme=theme()), theme=None, key="sanity-causal", config=PLOT)

@@ -9,12 +9,12 @@ from planted import EMBEDDING, N_STEPS, VALUES, PlantedReasoner, PlantedState
 from scipy.stats import binom, multinomial
 from test_intervene import honest_run
 
-from workbench.causal import causal_records, why_not_covered
+from workbench.causal import causal_records
 from workbench.intervene import intervene
 from workbench.intervening.effects import paired_difference
 from workbench.intervening.honest import HonestRun
 from workbench.reports.causal_records import Channel
-from workbench.reports.causal_words import channel_lines
+from workbench.reports.causal_words import channel_lines, why_not_covered
 from workbench.reports.headline import headlines, notices
 from workbench.tasks.base import Problem
 

@@ -10,7 +10,6 @@ from probes import Interval as ProbeInterval
 from workbench.intervening.effects import Bools, Effect, Measure, exceeds, minus_control, share_interval
 from workbench.intervening.outcomes import ChannelEffects, Edited, Interventions, StepEffects, SubspaceEffects
 from workbench.reports.causal_records import Channel, Counted, DoseRecord, EditRecord, SubspaceRecord
-from workbench.reports.causal_words import why_not_covered as why_not_covered
 from workbench.reports.fields import Interval
 
 
