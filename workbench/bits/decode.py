@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
 
 from probes import group_bootstrap
 from probes.information import Decodable, decodable_bits
 from workbench.bits.known import FIT, Known, Sides, Thoughts, known_values
+from workbench.bits.neighbours import entropy_of, told_by
 from workbench.reasoners.recipe import Speaking
 from workbench.reports.bandwidth_records import ChainRecord, DecodableRecord, Labels
 from workbench.reports.fields import Interval
@@ -22,10 +22,13 @@ FEWEST_ROWS = 20
 
 @dataclass(frozen=True, slots=True)
 class StepBits:
-    """What can be read of one step's values, and what the values before tell of them."""
+    """What can be read of one step's values, beside the values themselves."""
 
     read: Decodable
-    before: Decodable | None
+    values: tuple[Known, ...]
+    """Of each held-out row."""
+    before: tuple[Known | None, ...]
+    """Values of the step before; None where they are not known."""
     examples: NDArray[np.intp]
     """The problem of each held-out row."""
     is_set: bool
@@ -52,10 +55,10 @@ def step_bits(
     if min(held.sum(), (~held).sum()) < FEWEST_ROWS or len(set(labels)) < 2:
         return None
     groups = [sides.groups[example] for example in examples.tolist()]
-    earlier = _as_numbers([known[example].get(step - 1) for example in examples.tolist()])
     read = decodable_bits(vectors, labels, groups, held, seed=seed)
-    before = None if earlier is None else decodable_bits(earlier, labels, groups, held, n_shuffles=0, seed=seed)
-    return StepBits(read, before, examples[held], is_set)
+    values = tuple(label for label, mine in zip(labels, held, strict=True) if mine)
+    before = tuple(known[example].get(step - 1) for example in examples[held].tolist())
+    return StepBits(read, values, before, examples[held], is_set)
 
 
 def _of_one_kind(values: Sequence[Known]) -> tuple[list[Known], bool]:
@@ -63,13 +66,6 @@ def _of_one_kind(values: Sequence[Known]) -> tuple[list[Known], bool]:
     if not any(isinstance(value, tuple) for value in values):
         return list(values), False
     return [value if isinstance(value, tuple) else (value,) for value in values], True
-
-
-def _as_numbers(values: Sequence[Known | None]) -> Float[np.ndarray, "row value"] | None:
-    """One column per value that occurs; None where none does."""
-    sets = [() if value is None else value if isinstance(value, tuple) else (value,) for value in values]
-    members = sorted({member for one in sets for member in one})
-    return np.array([[float(member in one) for member in members] for one in sets]) if members else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +84,14 @@ class Decoded:
         return self.steps[step].record() if step in self.steps else None
 
     def told_before(self, step: int) -> float | None:
-        """Bits that the value before tells of this one."""
-        before = self.steps[step].before if step in self.steps else None
-        return None if before is None else before.bits
+        """Bits that the value before tells of this one, over problems that know both; None where none does."""
+        found = self.steps.get(step)
+        pairs = [] if found is None else [
+            (one, two) for one, two in zip(found.before, found.values, strict=True) if one is not None
+        ]  # fmt: skip
+        if not pairs:
+            return None
+        return max(0.0, float(told_by([one for one, _ in pairs], [two for _, two in pairs]).mean()))
 
 
 def decode(
@@ -124,8 +125,10 @@ class _Sum:
 def chain_bits(steps: Sequence[StepBits], sides: Sides, *, seed: int) -> ChainRecord | None:
     """Bits of all steps together over problems that have all of them, less what each value tells of the next.
 
-    What is taken off is what a linear probe reads of a value from the value before: dependences that reach further
-    back are counted twice. None where no problem has every step.
+    What is taken off is counted from the values (`told_by`) and never read by a probe: a probe reads too little of it,
+    and what is left would be too much. A step adds nothing where the value before tells as much as its thought. The sum
+    ends at the entropy of the chain, each value given the one before; dependences that reach further back are counted
+    twice. None where no problem has every step.
     """
     if not steps:
         return None
@@ -133,19 +136,27 @@ def chain_bits(steps: Sequence[StepBits], sides: Sides, *, seed: int) -> ChainRe
     if not shared:
         return None
     total = _Sum(np.zeros(len(shared)))
+    before: list[Known] = []
     for step in steps:
         rows = np.searchsorted(step.examples, shared)
-        total.told += step.read.pointwise[rows] if step.read.bits > 0 else 0.0
+        values = [step.values[row] for row in rows.tolist()]
+        told = step.read.pointwise[rows] if step.read.bits > 0 else np.zeros(len(rows))
+        again = told_by(before, values) if before else np.zeros(len(rows))
+        if told.mean() > again.mean():
+            total.told += told - again
+        total.off += min(max(0.0, float(told.mean())), float(again.mean()))
         total.shuffled += step.read.shuffled
-        total.entropy += step.read.entropy
-        if step.before is not None and step.before.bits > 0:
-            total.told -= step.before.pointwise[rows]
-            total.off += step.before.bits
-    groups = [sides.groups[example] for example in shared]
-    mean = float(total.told.mean())
-    found = group_bootstrap(total.told, groups, seed=seed, bounds=(min(0.0, mean), max(total.entropy, mean)))
+        total.entropy += entropy_of(values) - float(again.mean())
+        before = values
+    return _chain_record(total, [sides.groups[example] for example in shared], seed)
+
+
+def _chain_record(total: _Sum, groups: Sequence[str], seed: int) -> ChainRecord:
+    mean, entropy = float(total.told.mean()), max(0.0, total.entropy)
+    found = group_bootstrap(total.told, groups, seed=seed, bounds=(min(0.0, mean), max(entropy, mean)))
+    bits = min(max(0.0, mean), entropy)
     return ChainRecord(
-        bits=max(0.0, mean), interval=Interval(low=max(0.0, found.low), high=max(0.0, found.high)),
-        told_before=total.off, shuffled=total.shuffled, entropy=total.entropy, n=len(shared),
+        bits=bits, interval=Interval(low=max(0.0, min(found.low, bits)), high=max(0.0, found.high)),
+        told_before=max(0.0, total.off), shuffled=total.shuffled, entropy=entropy, n=len(groups),
         n_groups=len(set(groups)),
     )  # fmt: skip

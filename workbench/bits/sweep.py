@@ -112,10 +112,6 @@ def sweep(bench: Bench, step: int | None, numbers: int, *, allowed: float) -> Sw
     )
 
 
-def _order(one: TriedRecord) -> tuple[str, int, int, float]:
-    return one.kind, one.words or 0, one.rank or 0, -(one.width or 0.0)
-
-
 def _confirmed(bench: Bench, found: TriedRecord, step: int | None, allowed: float) -> UsedRecord:
     what = CodeRecord(kind=found.kind, words=found.words, rank=found.rank, width=found.width)
     heard = bench.hear(what, step, CONFIRM)
@@ -132,7 +128,7 @@ def _confirmed(bench: Bench, found: TriedRecord, step: int | None, allowed: floa
         answers_changed=None if heard.answers_changed is None else float(heard.answers_changed.mean()),
         n=len(heard.changed),
         n_groups=len(set(groups)),
-        holds=changed.low <= allowed,
+        holds=float(heard.changed.mean()) <= allowed,
     )
 
 

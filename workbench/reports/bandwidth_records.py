@@ -61,7 +61,8 @@ class UsedRecord(CodeRecord):
     n: Count
     n_groups: Count
     holds: bool
-    """Whether the change measured here is compatible with the most that was allowed."""
+    """Whether no more of the problems measured here change than were allowed. How many more may change than were
+    seen to stands in the upper end of `changed_interval`."""
 
 
 class SweepRecord(Record):
@@ -134,8 +135,15 @@ class ChainRecord(Record):
     """What was taken off."""
     shuffled: Bits
     entropy: Bits
+    """Of the values, each given the one before: the most that could be read."""
     n: Count
     n_groups: Count
+
+    @model_validator(mode="after")
+    def _no_more_than_there_is(self) -> Self:
+        if self.bits > self.entropy + 1e-9:
+            raise ValueError(f"{self.bits} bits were read of a chain that has {self.entropy}")
+        return self
 
 
 class BandwidthModel(Record):

@@ -85,7 +85,8 @@ def headline(record: BandwidthRecord) -> str:
         return f"Of {container:,} bits in {n} thoughts, none is used: one fixed vector says the same."
     per = whole.used.bits / n
     return (
-        f"Of {container:,} bits in {n} thoughts, {whole.used.bits:.1f} are enough to say the same: "
+        f"Of {container:,} bits in {n} thoughts, {whole.used.bits:.1f} are enough to say the same "
+        f"({share(whole.used.changed)} of said texts change, up to {share(whole.used.changed_interval.high)}): "
         f"{per:.2f} a thought, {container / n / max(per, 1e-9):,.0f} times fewer than it could hold; "
         f"a token of this model takes {record.token_bits:.1f}, one of a vocabulary of 100,000 takes {LARGE_TOKEN_BITS}."
     )
@@ -98,7 +99,11 @@ def notices(record: BandwidthRecord) -> Iterator[str]:
             f"Without any edit, {share(record.rerun_changed)} of said texts differ between two runs: "
             "changes below that mean nothing."
         )
-    broken = [name for name, sweep in _sweeps(record) if sweep.used is not None and not sweep.used.holds]
+    broken = [
+        f"{name} ({share(sweep.used.changed)}, up to {share(sweep.used.changed_interval.high)})"
+        for name, sweep in _sweeps(record)
+        if sweep.used is not None and not sweep.used.holds
+    ]
     if broken:
         yield f"On problems of its own the code found changes more than was allowed: {', '.join(broken)}."
     none = [name for name, sweep in _sweeps(record) if sweep.used is None]
