@@ -10,7 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from apps import beside, data, live
-from apps.widgets import MAKE_AUDIT, PLOT, choose, hero_chart, problem_header, theme
+from apps.notices import MAKE_AUDIT
+from apps.widgets import PLOT, choose, hero_chart, problem_header, theme
 from workbench.compare import changes_between, compare_audits
 from workbench.errors import WorkbenchError
 from workbench.figures.difference import difference, step_differences

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps import data, widgets
+from apps import data, notices, widgets
 from workbench.errors import WorkbenchError
 
 st.set_page_config(page_title="Neuralese Workbench", page_icon=widgets.ICON, layout="wide")
@@ -36,14 +36,14 @@ page = st.navigation(
 )
 widgets.page_style()
 if data.exposed():
-    widgets.exposed_banner()
+    notices.exposed_banner()
 if page.title in ("Grid", "Jobs", "Glossary"):  # they show no audit and no fit
     with st.container(horizontal=True):
         st.title(page.title, anchor=False)
     page.run()
     st.stop()
 if not runs:
-    widgets.empty_state(data.roots())
+    notices.empty_state(data.roots())
     st.stop()
 only_fits = all(data.is_fit(directory) for directory in runs.values())
 if only_fits and page.title == "Overview" and "opened" not in st.session_state:
@@ -58,9 +58,9 @@ try:
     else:
         widgets.about(line, data.load(directory))
 except WorkbenchError as error:
-    widgets.error_card(error, "These probes" if is_fit else "This audit")
+    notices.error_card(error, "These probes" if is_fit else "This audit")
     st.stop()
 if is_fit != (page.title == "Probes"):
-    widgets.other_kind(is_fit)
+    notices.other_kind(is_fit)
     st.stop()
 page.run()

@@ -11,7 +11,8 @@ import pandas as pd
 import streamlit as st
 
 from apps import beside, data
-from apps.widgets import MAKE_AUDIT, PLOT, theme
+from apps.notices import MAKE_AUDIT
+from apps.widgets import PLOT, theme
 from workbench.figures import causal_by_step, decode_by_step
 from workbench.figures.bandwidth import bits_figure
 from workbench.figures.sanity import dose_curves, lag_histogram

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps import compare, data, widgets
+from apps import compare, data, notices, widgets
 from workbench.errors import WorkbenchError
 
 directory = widgets.current_run()
@@ -26,6 +26,6 @@ if found is not None:
     try:
         other = data.load(folder)
     except WorkbenchError as error:
-        widgets.error_card(error, f"The audit {name}")
+        notices.error_card(error, f"The audit {name}")
         st.stop()
     compare.audits(audit, other)

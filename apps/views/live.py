@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps import data, live, widgets
+from apps import data, live, notices, widgets
 
 directory = widgets.current_run()
 audit = data.load(directory)
 if not audit.problems:
-    widgets.no_problem()
+    notices.no_problem()
     st.stop()
 reason = live.why_not(directory, audit)
 if reason is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps import data, widgets
+from apps import data, notices, widgets
 
 directory = widgets.current_run()
 audit = data.load(directory)
@@ -14,7 +14,7 @@ for column, headline in zip(st.columns(5), data.headlines_of(directory), strict=
         widgets.metric(headline)
 
 if not audit.problems:
-    widgets.no_problem()
+    notices.no_problem()
     st.stop()
 narrow, search = st.columns([2, 3], vertical_alignment="bottom")
 verdicts = ["diverges", "cannot-tell", "agrees"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps import data, findings, report, widgets
+from apps import data, findings, notices, report, widgets
 from workbench.errors import ConfigError, WorkbenchError
 from workbench.findings.export import standing
 
@@ -13,7 +13,7 @@ audit = data.load(directory)
 try:
     found = data.findings_of(directory)
 except WorkbenchError as error:
-    widgets.error_card(error, "The findings")
+    notices.error_card(error, "The findings")
     found = []
 choice = report.choice(found)
 try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps import data, tour, widgets
+from apps import data, notices, tour, widgets
 
 directory = widgets.current_run()
 audit = data.load(directory)
 problem = tour.the_problem(audit)
 if problem is None:
-    widgets.no_problem()
+    notices.no_problem()
     st.stop()
 titles = [title for title, _ in tour.LOOKS]
 
@@ -31,4 +31,4 @@ st.header(look, anchor=False)
 tour.LOOKS[place][1](directory, audit, problem)
 if place == len(titles) - 1:
     st.subheader("Now your model", anchor=False)
-    st.code(f"workbench check-model ./my-model\n{widgets.MAKE_AUDIT}", language=None)
+    st.code(f"workbench check-model ./my-model\n{notices.MAKE_AUDIT}", language=None)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps import data, findings, steps, widgets
+from apps import data, findings, notices, steps, widgets
 from workbench.reports.tables import by_score
 
 audit = data.load(widgets.current_run())
 ids = [problem.id for problem in by_score(audit)]
 if not ids:
-    widgets.no_problem()
+    notices.no_problem()
     st.stop()
 problem = audit.problem(widgets.problem_picker(ids))
 widgets.problem_header(problem)
