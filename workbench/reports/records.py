@@ -189,7 +189,7 @@ class Summary(Record):
     reason: str | None = None
     channel: Channel
     decode_accuracy: Share
-    """Mean over steps of the accuracy on held-out honest problems."""
+    """Share of thoughts of held-out honest problems that are read right, all steps together."""
     decode_interval: Interval
     decode_control: Share
     false_alarm_rate: FalseAlarmRate
