@@ -53,16 +53,16 @@ def tab_to(page, name, most=60):
     pytest.fail(f"{name} is not reached by Tab: {stops}")
 
 
-def press_until_at(page, key, address):
+def press_until_at(page, key, place):
     """A key that is pressed while a page still settles can be lost; it is pressed again only where nothing came."""
     for _ in range(4):
         page.keyboard.press(key)
         try:
-            page.wait_for_url(re.compile(address), timeout=8000)
+            page.wait_for_url(re.compile(place), timeout=8000)
         except TimeoutError_:
             continue
         return
-    pytest.fail(f"{key} does not lead to {address}: {page.url}")
+    pytest.fail(f"{key} does not lead to {place}: {page.url}")
 
 
 def test_the_core_of_the_ten_minutes_needs_no_mouse(address, new_page, folder):  # noqa: F811
