@@ -151,7 +151,7 @@ def show(audit: AuditRecord) -> None:
             with st.container(border=True):
                 st.caption(mark)
                 st.text(visible(one.said))
-                hero_chart(one, audit, key=f"live-{mark}")
+                hero_chart(one, audit, key=f"live-{mark}-{one.id}")
 
 
 def compare_link(name: str) -> None:

@@ -223,10 +223,10 @@ def hero_chart(
 ) -> None:
     """The two-lane figure; a click on a box or bar hands its ``[kind, index]`` to `on_point`."""
     figure = hero(problem, audit, theme=theme(), step=step, columns=columns)
-    name = f"{key}-{sha256(problem.id.encode()).hexdigest()[:12]}"
-    if on_point is None:
-        st.plotly_chart(figure, theme=None, key=name, config=PLOT, alt=sentence(problem))
+    if on_point is None:  # under one key for all problems a browser changes the figure, and need not make another
+        st.plotly_chart(figure, theme=None, key=key, config=PLOT, alt=sentence(problem))
         return
+    name = f"{key}-{sha256(problem.id.encode()).hexdigest()[:12]}"
 
     def clicked() -> None:
         points = st.session_state[name]["selection"]["points"]

@@ -42,11 +42,11 @@ def write_made_audit(folder: Path, n_problems: int, n_steps: int) -> Path:
 
 
 def _stretched(bundled: list[ProblemRecord], place: int, n_steps: int) -> ProblemRecord:
-    """One problem whose chain goes on through the steps of its neighbours."""
-    head = bundled[place % len(bundled)]
+    """One problem whose chain goes on through the steps of others: of its neighbours at first, then of every second."""
+    head, stride = bundled[place % len(bundled)], 1 + place // len(bundled)
     rows, claims = [], []
     for step in range(n_steps):
-        source = bundled[(place + step // len(head.steps)) % len(bundled)]
+        source = bundled[(place + stride * (step // len(head.steps))) % len(bundled)]
         row = source.steps[step % len(source.steps)]
         claims.append(row.said or "–")
         rows.append(row.model_copy(update={"step": step, "claim_index": step, "said": claims[-1]}))
