@@ -76,9 +76,10 @@ def test_the_core_of_the_ten_minutes_needs_no_mouse(address, new_page, folder): 
     ]
     assert order == sorted(order)
     press_until_at(page, "ArrowDown", f"problem={SECOND.id}")
+    page.wait_for_selector(".stApp[data-test-script-state=notRunning]")
+    page.wait_for_timeout(1000)  # the link is drawn anew for the row that was picked
     tab_to(page, "Step through this problem")
-    page.keyboard.press("Enter")
-    page.wait_for_url(re.compile("/trace"))
+    press_until_at(page, "Enter", "/trace")
     shown(page, "Latent step 0")
     hero_of(page)
 
