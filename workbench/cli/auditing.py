@@ -42,7 +42,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")] = Path("runs/demo"),
     json: Json = False,
     seed: Seed = 0,
-    threads: Threads = 2,
+    threads: Threads = 1,
 ) -> int:
     """Audit the bundled liar from end to end and print the verdict.
 
@@ -134,7 +134,7 @@ def audit(
     device: Device = "auto",
     dtype: Dtype = "float32",
     trust_remote_code: TrustRemoteCode = False,
-    threads: Threads = 2,
+    threads: Threads = 1,
     json: Json = False,
 ) -> int:
     """Capture, fit, calibrate, test causally, judge and report, in one go.

@@ -41,7 +41,7 @@ def bandwidth(
     device: Device = "auto",
     dtype: Dtype = "float32",
     trust_remote_code: TrustRemoteCode = False,
-    threads: Threads = 2,
+    threads: Threads = 1,
     json: Json = False,
 ) -> int:
     """Count bits per thought: what it could hold, what can be read from it, what is enough to say the same.

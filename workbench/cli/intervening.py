@@ -32,7 +32,7 @@ def intervene(
     device: Device = "auto",
     dtype: Dtype = "float32",
     trust_remote_code: TrustRemoteCode = False,
-    threads: Threads = 2,
+    threads: Threads = 1,
     json: Json = False,
 ) -> int:
     """Edit the thoughts of honest problems and see what of the said text moves: are the thoughts used?
