@@ -105,7 +105,7 @@ def test_the_core_of_the_ten_minutes_needs_no_mouse(address, new_page, folder): 
     page.get_by_text("workbench apply").first.wait_for()  # nothing was read yet: the page says how
 
     page.goto(f"{address}/findings?run=liar")
-    shown(page, SECOND.id)
+    page.get_by_test_id("stText").filter(has_text=SECOND.id).first.wait_for()  # in the table it is not text
     page.wait_for_timeout(500)
     tab_to(page, "^Severity", most=80)
 
