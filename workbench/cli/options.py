@@ -22,7 +22,7 @@ TrustRemoteCode = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run code that lies in the model folder (Huginn, Ouro); read it first."),
 ]
-Threads = Annotated[int, typer.Option(min=1, help="Threads for the model; one is fastest up to some hundred numbers wide.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads for the model; narrow ones are fastest with one.")]
 EngineName = Annotated[Literal["local", "ray"], typer.Option("--engine", help="Where the work runs.")]
 Workers = Annotated[int, typer.Option(min=1, help="Workers at once, each with its own copy of what it needs.")]
 Address = Annotated[
