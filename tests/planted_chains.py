@@ -17,7 +17,6 @@ from torch import Tensor
 from workbench.reasoners.loading import LoadedModel
 from workbench.reasoners.recipe import parse_recipe
 from workbench.reasoners.recording import Spoken
-from workbench.sites import Site
 from workbench.tasks.base import Problem
 
 VALUES = ("ada", "bo", "cy", "dot", "eli", "fay", "gus", "hal")
@@ -49,13 +48,12 @@ class ChainState:
 
 
 class ChainReasoner(PlantedReasoner):
-    """Says what the nearest members of its thoughts are, in `words` if they are given."""
+    """Says what the nearest members of its thoughts are, in `words` if given; keys and values do nothing."""
 
     def __init__(self, words: dict[str, list[str]] | None = None, same: str = "") -> None:
         super().__init__(["thought"] * 3)
         self.words = words or {}
         self.recipe = parse_recipe(RECIPE + same, path="planted")
-        self.sites = {"thought": Site("thought", ("d_model",), (D,))}
 
     def begin(self, problems: Sequence[Problem], seeds: Sequence[int]) -> ChainState:
         noise = [torch.randn(9, D, generator=torch.Generator().manual_seed(seed % 2**31)) for seed in seeds]
@@ -67,6 +65,8 @@ class ChainReasoner(PlantedReasoner):
             sum((MOVES[VALUES.index(value)] for value in values), NOISE * noise[state.step])
             for values, noise in zip(held, state.noise, strict=True)
         ])  # fmt: skip
+        for beside in ("blocks.0.attn.hook_k", "blocks.0.attn.hook_v"):
+            self.tap(beside, own[:, None])  # nothing that is said comes from there
         odds = self.tap("thought", own) @ MOVES.T / 16 - 0.5
         read = tuple(
             tuple(v for v, o in zip(VALUES, row, strict=True) if o > 0) or (VALUES[int(row.argmax())],) for row in odds
