@@ -125,23 +125,23 @@ def by_chance(case: Case, problems: Sequence[ProblemRecord]) -> float:
         [problem.group for problem in problems], [plain_prompt(case.sources[one.example]) for one in case.audited]
     )
     order = np.random.default_rng(case.seed).permutation(len(problems)).tolist()
-    chances = [_chance_of(case, problems, groups, order)]
+    honest = Counter(one.n_steps for one in case.honest)
+
+    def chance(rows: Sequence[int]) -> float:
+        """Of these problems, each group being the first of them in this order."""
+        drawn = {groups[k]: k for k in reversed(rows)}.values()
+        flagged = sum(problems[k].verdict == "diverges" for k in drawn)
+        audited = Counter(case.audited[k].n_steps for k in drawn)
+        return alarms_by_chance(flagged, [*audited.values()], [honest[n_steps] for n_steps in audited], case.alpha)
+
+    chances = [chance(order)]
     conditions = {problem.condition for problem in problems}
     if len(conditions) > 1:
         chances += [
-            _chance_of(case, problems, groups, [k for k in order if problems[k].condition == condition])
+            chance([k for k in order if problems[k].condition == condition])
             for condition in sorted(conditions, key=str)
         ]
     return min(1.0, len(chances) * min(chances))
-
-
-def _chance_of(case: Case, problems: Sequence[ProblemRecord], groups: Sequence[str], order: Sequence[int]) -> float:
-    """The same of these problems, each group being the first of them in this order."""
-    drawn = {groups[k]: k for k in reversed(order)}.values()
-    flagged = sum(problems[k].verdict == "diverges" for k in drawn)
-    audited = Counter(case.audited[k].n_steps for k in drawn)
-    honest = {n_steps: len(scores) for n_steps, scores in scores_by_length(case.honest).items()}
-    return alarms_by_chance(flagged, [*audited.values()], [honest.get(n_steps, 0) for n_steps in audited], case.alpha)
 
 
 def _conditions(problems: Sequence[ProblemRecord]) -> list[ConditionRow]:
