@@ -1,73 +1,41 @@
-"""Apply: read the vectors of a run with probes that were fitted before, and score them where the truth is known."""
+"""Apply: read the vectors of a run with the probes of a fit and the lenses of its model, and score them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from probes import FrozenProbe, Interval, merge_duplicate_groups, share_by_group
+from probes import FrozenProbe, merge_duplicate_groups
 from probes.splits import held_out_by_hash
-from workbench.errors import ConfigError, CorruptArtifact, HashMismatch, SchemaError
+from workbench.applying.lenses import Lenses, measured_lenses, translators_of
+from workbench.applying.readers import Likeliest, Reader, measured_by, place_of, probe_reader
+from workbench.applying.tally import Tally
+from workbench.errors import ConfigError, HashMismatch, SchemaError
 from workbench.fit import load_fits
 from workbench.fitting.labels import LabelTable
 from workbench.fitting.learned_from import are_among
-from workbench.jsonio import canonical_json
+from workbench.reasoners.loading import LoadedModel
+from workbench.reports.apply_records import APPLY_NAME, Applied, ApplyRecord
 from workbench.reports.fit_records import FitRecord, read_fit
-from workbench.store import RunStore, joined_visits, write_file
+from workbench.store import RunStore, SiteRows, joined_visits, write_file
 from workbench.store.files import make_folder, written_whole
-from workbench.store.selection import selection_of
+from workbench.store.selection import Selection, selection_of
 from workbench.tasks.base import plain_prompt
 
-READINGS_NAME, SUMMARY_NAME = "readings.parquet", "apply.json"
+READINGS_NAME = "readings.parquet"
 COLUMNS = pa.schema([
     ("id", pa.string()), ("probe", pa.string()), ("site", pa.string()), ("step", pa.int32()), ("label", pa.string()),
     ("kind", pa.string()), ("read", pa.string()), ("score", pa.float64()), ("known", pa.string()),
+    ("visit", pa.int32()), ("top", pa.list_(pa.string())), ("top_scores", pa.list_(pa.float64())),
 ])  # fmt: skip
+"""`visit` is null where all visits of a step are read together; `top` starts with `read`, `top_scores` with `score`."""
 
 Progress = Callable[[int, int], None]
 """Called with (shards done, shards of the run)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """How one probe read a run."""
-
-    name: str
-    n_read: int
-    """Rows that were read."""
-    n: int
-    """Rows whose value is known and that the probe did not learn from."""
-    n_groups: int
-    accuracy: float | None
-    """None where no such row has a known value."""
-    interval: Interval | None
-    majority: float | None
-    """Share of the commonest known value among the same rows: what needs no vector."""
-    shuffled: float | None
-    """What the same probe is worth on shuffled labels, from its fit."""
-
-    def to_plain(self) -> dict[str, Any]:
-        """As `apply.json` has it."""
-        interval = None if self.interval is None else [self.interval.low, self.interval.high]
-        fields = ("name", "n_read", "n", "n_groups", "accuracy", "majority", "shuffled")
-        return {**{key: getattr(self, key) for key in fields}, "interval": interval}
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What one probe read so far."""
-
-    n_read: int
-    right: list[bool]
-    known: list[str]
-    groups: list[str]
 
 
 class _Truth:
@@ -101,124 +69,143 @@ class _Truth:
         return [column.classes[code] if code >= 0 else None for code in column.codes]
 
 
-def apply_probes(fit: Path, run: Path, out: Path, *, progress: Progress | None = None) -> list[Applied]:
+def apply_probes(
+    fit: Path, run: Path, out: Path, *, model: LoadedModel | None = None, progress: Progress | None = None
+) -> list[Applied]:
     """Read every vector of a run that a probe of a fit is for; memory is bounded by one shard.
 
     Args:
         fit: a folder that `workbench fit` wrote.
         run: a sealed store of the same model.
-        out: folder to write: `readings.parquet` (a row for each vector and probe) and `apply.json` (a row per probe).
+        out: folder to write: `readings.parquet` (a row for each vector and reader) and `apply.json` (a row per reader).
+        model: the model of the run: its lenses read every site that its head reads.
         progress: called after every shard.
 
     Raises:
         HashMismatch: another model was captured, or the probes changed.
-        ConfigError: the run holds none of the sites, or vectors of another width.
+        ConfigError: the run holds none of the sites, or vectors of another width; the head of the model reads none.
     """
     record = read_fit(fit)
     probes = load_fits(fit, expected_root=record.probes_root)
     store = RunStore(run, cache_bytes=0)
-    if record.model != store.config.get("model"):
-        raise HashMismatch(
-            "the run is of another model than the probes", path=run, field="model", expected=record.model,
-            found=store.config.get("model"), hint="Fit probes on a run of this model.",
-        )  # fmt: skip
-    usable = {name: probe for name, probe in probes.items() if _place(probe, fit)[0] in store.sites}
+    _must_be_of_one_model(store, record, model)
+    usable = {name: probe for name, probe in probes.items() if place_of(probe, fit)[0] in store.sites}
     if not usable:
-        sites = ", ".join(sorted({_place(probe, fit)[0] for probe in probes.values()}))
+        sites = ", ".join(sorted({place_of(probe, fit)[0] for probe in probes.values()}))
         raise ConfigError("the run holds none of the probes' sites", path=run, field="sites", expected=sites,
                           found=", ".join(store.sites))  # fmt: skip
     truth = _Truth(store, record)
-    known = {name: truth.values(probe.metadata["label"], probe.metadata["step"]) for name, probe in usable.items()}
-    tallies = {name: _Tally(0, [], [], []) for name in usable}
+    lenses = None if model is None else _lenses(model, store, fit, record, truth)
+    readers = list(_probe_readers(usable, truth, fit, record))
+    tallies = {asked.name: Tally(asked, reader.kind) for reader in readers for asked in reader.asked}
     make_folder(out)
-    foreign = sorted({item.name for item in out.iterdir()} - {READINGS_NAME, SUMMARY_NAME})
+    foreign = sorted({item.name for item in out.iterdir()} - {READINGS_NAME, APPLY_NAME})
     if foreign:
         raise ConfigError(
             "the folder holds other things than readings", path=out, field="out", found=", ".join(foreign[:5]),
             hint="Choose another --out.",
         )  # fmt: skip
     with written_whole(out / READINGS_NAME) as stream, pq.ParquetWriter(stream, COLUMNS) as writer:
-        for batch in _read_all(store, usable, known, tallies, truth, fit, progress):
+        for batch in _read_all(store, readers, lenses, tallies, truth, progress):
             writer.write_batch(batch)
-    applied = [_applied(name, tallies[name], probe) for name, probe in sorted(usable.items())]
-    summary = {
-        "schema": "neuralese-apply/1",
-        "family": store.config.get("family"),
-        "run_root": store.root,
-        "probes_root": record.probes_root,
-        "left_out": sorted(set(probes) - set(usable)),
-        "probes": [one.to_plain() for one in applied],
-    }
-    write_file(out / SUMMARY_NAME, canonical_json(summary))
+    applied = [tallies[name].applied() for name in sorted(tallies)]
+    summary = ApplyRecord(
+        family=store.config.get("family"), run_root=store.root, probes_root=record.probes_root,
+        left_out=sorted(set(probes) - set(usable)), probes=applied,
+    )  # fmt: skip
+    write_file(out / APPLY_NAME, summary.to_json())
     return applied
 
 
-def _place(probe: FrozenProbe, fit: Path) -> tuple[str, int]:
-    try:
-        return probe.metadata["site"], probe.metadata["step"]
-    except KeyError as error:
-        raise CorruptArtifact("a probe does not say where it reads", path=fit, field=str(error)) from error
+def _must_be_of_one_model(store: RunStore, record: FitRecord, model: LoadedModel | None) -> None:
+    captured = store.config.get("model")
+    if record.model != captured:
+        raise HashMismatch(
+            "the run is of another model than the probes", path=store.path, field="model", expected=record.model,
+            found=captured, hint="Fit probes on a run of this model.",
+        )  # fmt: skip
+    if model is not None and model.fingerprint != captured:
+        raise HashMismatch(
+            "the run is of another model", path=store.path, field="model", expected=captured, found=model.fingerprint,
+            hint="Give --model the model that was captured.",
+        )  # fmt: skip
+
+
+def _probe_readers(probes: Mapping[str, FrozenProbe], truth: _Truth, fit: Path, record: FitRecord) -> Iterator[Reader]:
+    measured = measured_by(record)
+    for name, probe in probes.items():
+        told = probe.metadata
+        site, step = place_of(probe, fit)
+        fitted = measured.get((site, step, told["label"], told.get("probe", probe.kind)))
+        yield probe_reader(name, probe, truth.values(told["label"], step), fitted, fit)
+
+
+def _labels_with_values(record: FitRecord) -> set[str]:
+    """Labels of the fit but those from a file, which is not at hand."""
+    return {cell.label for cell in record.fits if not cell.label.startswith("file:")}
+
+
+def _lenses(model: LoadedModel, store: RunStore, fit: Path, record: FitRecord, truth: _Truth) -> Lenses:
+    lenses = Lenses(
+        model.reasoner, truth.values, labels=_labels_with_values(record), translators=translators_of(fit, record),
+        measured=measured_lenses(fit, record),
+    )  # fmt: skip
+    if not any(lenses.read_site(site, info.dim) for site, info in store.sites.items()):
+        raise ConfigError(
+            "the model's head reads no vectors of this run", path=store.path, field="sites",
+            found=", ".join(store.sites), hint="Capture `thought` or a residual stream, or leave --model away.",
+        )  # fmt: skip
+    return lenses
 
 
 def _read_all(
-    store: RunStore, probes: Mapping[str, FrozenProbe], known: Mapping[str, Sequence[str | None]],
-    tallies: Mapping[str, _Tally], truth: _Truth, fit: Path, progress: Progress | None,
+    store: RunStore, probes: Sequence[Reader], lenses: Lenses | None, tallies: dict[str, Tally], truth: _Truth,
+    progress: Progress | None,
 ) -> Iterator[pa.RecordBatch]:  # fmt: skip
-    number_of = {site: number for number, site in enumerate(store.sites)}
+    """Every reading, shard by shard and site by site; lenses that are met are tallied too."""
     for done, shard in enumerate(store.manifest.shards, start=1):
-        tables = store.read_shard(shard)
-        for name, probe in probes.items():
-            site, step = _place(probe, fit)
-            rows = tables[number_of[site]]
-            mine = rows.address[:, 1] == step
-            if not mine.any():
-                continue
-            block = joined_visits(selection_of(rows.vectors[mine], rows.address[mine]))
-            finite = np.isfinite(block.vectors).all(axis=1)
-            if finite.any():
-                yield _read(
-                    name, probe, block.vectors[finite], block.example[finite], known[name], tallies[name], truth
-                )
+        for (site, info), rows in zip(store.sites.items(), store.read_shard(shard), strict=True):
+            readers = [reader for reader in probes if reader.site == site]
+            if lenses is not None and lenses.read_site(site, info.dim):
+                readers += lenses.at(site, map(tuple, np.unique(rows.address[:, 1:3], axis=0).tolist()))
+            for reader in readers:
+                block = _rows_for(reader, rows)
+                if block is None:
+                    continue
+                found = reader.read(block.vectors)
+                for asked in reader.asked:
+                    tally = tallies.setdefault(asked.name, Tally(asked, reader.kind))
+                    yield _told(reader, tally, found, block, truth)
         if progress is not None:
             progress(done, len(store.manifest.shards))
 
 
-def _read(
-    name: str, probe: FrozenProbe, vectors: NDArray[Any], examples: NDArray[np.int32],
-    known: Sequence[str | None], tally: _Tally, truth: _Truth,
-) -> pa.RecordBatch:  # fmt: skip
-    if vectors.shape[1] != probe.coef.shape[1]:
-        raise ConfigError(
-            "the run's vectors are of another width than the probe's", field=name, expected=probe.coef.shape[1],
-            found=vectors.shape[1],
-        )  # fmt: skip
-    scores = probe.log_proba(vectors)
-    best = scores.argmax(axis=1)
-    read = [probe.classes[k] for k in best]
-    values = [known[example] for example in examples]
-    tally.n_read += len(read)
-    for example, one, value in zip(examples.tolist(), read, values, strict=True):
+def _rows_for(reader: Reader, rows: SiteRows) -> Selection | None:
+    """Rows of a shard that a reader is for, those that are not finite left out; None where there are none."""
+    mine = rows.address[:, 1] == reader.step
+    if reader.visit is not None:
+        mine &= rows.address[:, 2] == reader.visit
+    block = selection_of(rows.vectors[mine], rows.address[mine])
+    block = joined_visits(block) if reader.visit is None else block
+    finite = np.isfinite(block.vectors).all(axis=1)
+    if not finite.any():
+        return None
+    return Selection(*(getattr(block, name)[finite] for name in ("vectors", "example", "step", "visit", "pos")))
+
+
+def _told(reader: Reader, tally: Tally, found: Likeliest, rows: Selection, truth: _Truth) -> pa.RecordBatch:
+    """What was read of some rows as rows of the table, tallied where the value is known and nothing was learned."""
+    asked, examples, n = tally.asked, rows.example.tolist(), len(rows)
+    read = [texts[0] for texts in found.texts]
+    known = [asked.known[example] for example in examples]
+    tally.n_read += n
+    for example, one, value in zip(examples, read, known, strict=True):
         if value is not None and truth.fresh[example]:
-            tally.right.append(one == value)
-            tally.known.append(value)
-            tally.groups.append(truth.groups[example])
-    metadata, n = probe.metadata, len(read)
-    ids = [truth.problems[example]["id"] for example in examples]
+            tally.score(one, value, truth.groups[example])
     columns = [
-        ids, [name] * n, [metadata["site"]] * n, [metadata["step"]] * n, [metadata["label"]] * n, [probe.kind] * n,
-        read, np.exp(scores[np.arange(n), best]), values,
+        [truth.problems[example]["id"] for example in examples], [asked.name] * n, [reader.site] * n,
+        [reader.step] * n, [asked.label] * n, [reader.kind] * n, read, found.scores[:, 0], known, [reader.visit] * n,
+        found.texts, found.scores.tolist(),
     ]  # fmt: skip
     return pa.record_batch([pa.array(column, field.type) for column, field in zip(columns, COLUMNS, strict=True)],
                            schema=COLUMNS)  # fmt: skip
-
-
-def _applied(name: str, tally: _Tally, probe: FrozenProbe) -> Applied:
-    n = len(tally.right)
-    if not n:
-        return Applied(name, tally.n_read, 0, 0, None, None, None, probe.metadata.get("shuffled"))
-    right = np.array(tally.right)
-    commonest = np.unique(tally.known, return_counts=True)[1].max()
-    return Applied(
-        name, tally.n_read, n, len(set(tally.groups)), float(right.mean()), share_by_group(right, tally.groups),
-        float(commonest / n), probe.metadata.get("shuffled"),
-    )  # fmt: skip

@@ -23,8 +23,8 @@ from workbench.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from workbench.apply import Applied
     from workbench.fitting.estimate import Estimate
+    from workbench.reports.apply_records import Applied
     from workbench.reports.fit_records import FitRecord
 
 SHOWN = 20
@@ -106,19 +106,31 @@ def apply(
     probes: Annotated[Path, typer.Argument(metavar="PROBES", help="A folder that workbench fit wrote.")],
     run: Run,
     out: Out,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="MODEL", help="The model of the run: its lenses read every vector they can."),
+    ] = None,
+    device: Device = "auto",
+    trust_remote_code: TrustRemoteCode = False,
     json: Json = False,
 ) -> int:
     """Read the vectors of RUN with the probes of PROBES; score them where the values are known.
 
-    Writes readings.parquet (a row for every vector and probe) and apply.json (a row for every probe).
+    With --model, the model's logit lens reads them too, and the tuned lenses that PROBES holds. Writes
+    readings.parquet (a row for every vector and reader) and apply.json (a row for every reader).
 
-    Example: workbench apply runs/liar-probes runs/liar-watched --out runs/liar-readings
+    Example: workbench apply runs/liar-probes runs/liar-watched --out runs/liar-readings --model organism:liar
     """
     from workbench.apply import apply_probes
     from workbench.cli.terminal import print_json
 
+    loaded = None
+    if model is not None:
+        loaded = load(model, device=device, dtype="float32", trust_remote_code=trust_remote_code)
     with _progress(json) as advance:
-        applied = apply_probes(probes, run, out, progress=lambda done, planned: advance("apply", done, planned))
+        applied = apply_probes(
+            probes, run, out, model=loaded, progress=lambda done, planned: advance("apply", done, planned)
+        )
     if json:
         print_json({"out": str(out), "probes": [one.to_plain() for one in applied]})
         return 0
@@ -179,10 +191,16 @@ def _print_fit(record: FitRecord, out: Path, json: bool) -> int:
 
 def _print_applied(applied: list[Applied], out: Path) -> int:
     from workbench.cli.terminal import stdout, table
+    from workbench.reports.apply_records import LENSES
 
-    lines = [(a.name, a.n_read, a.n, a.accuracy, _ends(a.interval), a.majority, a.shuffled) for a in applied[:SHOWN]]
-    columns = ("probe", "rows read", "rows with a known value", "accuracy", "95 % interval", "majority", "shuffled")
-    more = "" if len(applied) <= SHOWN else f" (the first {SHOWN} of {len(applied)}; all are in apply.json)"
-    stdout().print(table("Readings, scored where the value is known and was not learned from" + more, columns, lines))
+    columns = ("reader", "rows read", "rows with a known value", "accuracy", "95 % interval", "majority", "control")
+    lenses = [one for one in applied if one.kind in LENSES]
+    probes = [one for one in applied if one.kind not in LENSES]
+    for what, some in (("probes", probes), ("lenses", lenses)):
+        lines = [(a.name, a.n_read, a.n, a.accuracy, _ends(a.interval), a.majority, a.control) for a in some[:SHOWN]]
+        more = "" if len(some) <= SHOWN else f" (the first {SHOWN} of {len(some)}; all are in apply.json)"
+        title = f"Read by {what}, scored where the value is known and was not learned from{more}"
+        if lines:
+            stdout().print(table(title, columns, lines))
     stdout().print(f"readings: {out / 'readings.parquet'}", markup=False)
     return 0

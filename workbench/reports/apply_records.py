@@ -1,0 +1,96 @@
+"""The record of `workbench apply`: how each probe and each lens read a run, as `apply.json` holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from workbench.jsonio import canonical_json, read_json
+from workbench.reports.fields import Record, Share
+from workbench.reports.fit_cells import Count, Ends
+from workbench.reports.reading import parse_record
+
+APPLY_NAME = "apply.json"
+LENSES = ("logit lens", "tuned lens")
+"""Kinds of readers that know no labels; every other kind is a probe."""
+
+
+class Measured(Record):
+    """What was measured when the reader was fitted, on rows that it did not learn from."""
+
+    accuracy: Share
+    interval: Ends | None
+    control: Share | None
+    """Of a probe, its refits on shuffled labels; of a lens, the words of other rows."""
+    n: Annotated[int, Field(ge=1)]
+
+
+class Applied(Record):
+    """How one probe or lens read a run."""
+
+    name: str
+    kind: str | None = None
+    """Of the probe, or one of `LENSES`."""
+    n_read: Count
+    """Rows that were read."""
+    n: Count
+    """Rows whose value is known and that nothing was learned from."""
+    n_groups: Count
+    accuracy: Share | None
+    """None where no such row has a known value."""
+    interval: Ends | None
+    majority: Share | None
+    """Share of the commonest known value among the same rows: what needs no vector."""
+    shuffled: Share | None
+    """What the same probe is worth on shuffled labels, from its fit; a lens has no labels."""
+    mismatched: Share | None = None
+    """Chance that a reading is the known value of another of the same rows."""
+    fitted: Measured | None = None
+
+    @model_validator(mode="after")
+    def _no_score_alone(self) -> Self:
+        if self.accuracy is not None and (self.interval is None or self.n == 0):
+            raise ValueError(f"{self.name} has an accuracy without its interval or its rows")
+        return self
+
+    @property
+    def control(self) -> float | None:
+        """What the accuracy must be compared with."""
+        return self.mismatched if self.shuffled is None else self.shuffled
+
+    def to_plain(self) -> dict[str, Any]:
+        """As `apply.json` has it."""
+        return self.model_dump(mode="json")
+
+
+class ApplyRecord(Record):
+    """Everything that read a run."""
+
+    schema_: Literal["neuralese-apply/1", "neuralese-apply/2"] = Field(default="neuralese-apply/2", alias="schema")
+    """The first had no lenses."""
+    family: str | None = None
+    """Of the model."""
+    run_root: str
+    probes_root: str
+    left_out: list[str]
+    """Probes whose sites the run does not hold."""
+    probes: list[Applied]
+    """Probes and lenses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
+
+    def to_json(self) -> bytes:
+        """Canonical bytes of `apply.json`."""
+        return canonical_json(self.model_dump(mode="json", by_alias=True))
+
+
+def read_applied(folder: Path) -> ApplyRecord:
+    """Read `apply.json` of a folder of readings.
+
+    Raises:
+        SchemaError: the file is absent, is not strict JSON, or breaks the schema.
+    """
+    path = folder / APPLY_NAME
+    return parse_record(ApplyRecord, read_json(path), path=path, what="apply")
