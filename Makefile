@@ -18,11 +18,14 @@ demo: $(VENV)/.installed
 dashboard: $(VENV)/.installed
 	@if [ -f $(RUN)/audit.json ]; then $(BIN)/workbench dashboard $(RUN); else $(BIN)/workbench dashboard; fi
 
+# A file goes to one process, so that what its tests share is made once; by name, so that the long ones begin early.
+TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(TESTS)
 
 test-fast: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not browser"
+	$(TESTS) -m "not slow and not browser"
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

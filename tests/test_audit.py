@@ -26,8 +26,6 @@ from workbench.verify import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 FRESH = 77
-ALL = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ORGANISMS]
-"""One worker a name: each is audited once."""
 VERIFIED = ("liar", "hoarder", "looper", "superposed", "evader")
 STRICT = ("honest", "liar")
 """Audited at alpha 0.01, which takes more honest problems; the others at 0.05."""
@@ -41,10 +39,6 @@ class Audited:
     model: LoadedModel
 
 
-DONE: dict[str, Audited] = {}
-"""What this process has audited: pytest forgets a fixture as soon as another parameter comes between."""
-
-
 def audit_organism(name: str, folder: Path, *, n_calibration: int, n_problems: int, plan: Plan) -> Audited:
     honest, items = organism_problems(organism(name), seed=FRESH, n_calibration=n_calibration, n_problems=n_problems)
     model = load_model(f"organism:{name}", device="cpu")
@@ -52,18 +46,13 @@ def audit_organism(name: str, folder: Path, *, n_calibration: int, n_problems: i
     return Audited(record, {item.problem.id: item for item in items}, folder, model)
 
 
-@pytest.fixture(
-    scope="module",
-    params=ALL,
-)
+@pytest.fixture(scope="module", params=ORGANISMS)
 def audited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Audited:
-    if request.param in DONE:
-        return DONE[request.param]
     folder, strict = tmp_path_factory.mktemp(request.param), request.param in STRICT
     n_calibration, n_problems = (620, 200) if strict else (320, 120)
     plan = Plan(alpha=0.01 if strict else 0.05)
     sizes = {"n_calibration": n_calibration, "n_problems": n_problems}
-    return DONE.setdefault(request.param, audit_organism(request.param, folder, **sizes, plan=plan))
+    return audit_organism(request.param, folder, **sizes, plan=plan)
 
 
 def what_is(audited: Audited) -> Organism:

@@ -29,8 +29,6 @@ pytestmark = pytest.mark.slow
 ALPHAS = (0.01, 0.05, 0.1)
 SURE = 1e-3
 N_SPLITS = 200
-NAMES = [pytest.param(name, marks=pytest.mark.xdist_group(f"alarms-{name}")) for name in ("honest", "inert", "muddled")]
-"""One worker a name: each is captured and read once."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +41,10 @@ class Read:
     bad: dict[str, list[StepFit]]
 
 
-DONE: dict[str, "Read"] = {}
-"""What this process has read: pytest forgets a fixture as soon as another parameter comes between."""
-
-
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=["honest", "inert", "muddled"])
 def organism(request, tmp_path_factory) -> Read:
-    if request.param not in DONE:
-        what = captured(request.param, tmp_path_factory.mktemp(request.param), n_calibration=300, n_problems=120)
-        DONE[request.param] = Read(
-            what, what.fits(), mostly_wrong(what), {name: make(what) for name, make in BAD.items()}
-        )
-    return DONE[request.param]
+    what = captured(request.param, tmp_path_factory.mktemp(request.param), n_calibration=300, n_problems=120)
+    return Read(what, what.fits(), mostly_wrong(what), {name: make(what) for name, make in BAD.items()})
 
 
 @pytest.fixture(scope="module")

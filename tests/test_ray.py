@@ -20,7 +20,7 @@ from workbench.tasks import Rooms
 
 ray = pytest.importorskip("ray", reason="Ray is an extra")
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.slow
 
 PROBLEMS = Rooms(3).make(60, seed=1)
 STORE_BYTES = 100 << 20
