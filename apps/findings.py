@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from apps import data
-from apps.widgets import hero_chart, keep_in_link, picked_row, place_of, problem_header, say_unknown
+from apps.widgets import forget_other_runs, hero_chart, keep_in_link, picked_row, place_of, problem_header, say_unknown
 from workbench.errors import WorkbenchError
 from workbench.figures.words import number
 from workbench.findings import Finding, Labels, agreements, append
@@ -64,14 +64,17 @@ def pin(directory: Path, audit: AuditRecord, key: Key) -> None:
 def chosen(audit: AuditRecord, found: Sequence[Finding]) -> Finding:
     """The table of findings; the row that is picked, the first to begin with."""
     frame = pd.DataFrame(findings_rows(audit, found)).map(visible)
-    event = st.dataframe(
-        frame, hide_index=True, on_select="rerun", selection_mode=["single-row", "single-cell"], key="findings",
-        height=min(35 * (len(frame) + 1) + 3, 320), alt="Findings that stand",
-    )  # fmt: skip
+    forget_other_runs()
     linked = [(visible(one.problem), None if one.step is None else str(one.step)) for one in found]
     asked = (st.query_params.get("problem"), st.query_params.get("step"))
     say_unknown("Finding", "problem", [name for name, _ in linked])
-    place, is_picked = picked_row(event, "findings", len(found), place_of(linked, asked))
+    first = place_of(linked, asked)
+    event = st.dataframe(
+        frame, hide_index=True, on_select="rerun", selection_mode="single-cell", key="findings",
+        selection_default={"selection": {"cells": [(first, str(frame.columns[0]))]}},
+        height=min(35 * (len(frame) + 1) + 3, 320), alt="Findings that stand",
+    )  # fmt: skip
+    place, is_picked = picked_row(event, "findings", len(found), first)
     place = min(place, len(found) - 1)
     if is_picked:
         keep_in_link(problem=linked[place][0], step=linked[place][1])

@@ -48,7 +48,7 @@ _OPTIONS: dict[str, object] = {
     "theme.font": "sans-serif",
     "theme.headingFont": "sans-serif",
     "theme.codeFont": "monospace",
-    "theme.metricValueFontSize": "1.6rem",
+    "theme.metricValueFontSize": "1.25rem",
 }
 
 

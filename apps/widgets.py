@@ -13,7 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from apps import data
 from workbench.figures import hero, sentence
-from workbench.figures.palette import Theme
+from workbench.figures.palette import MARKS, Theme
 from workbench.figures.words import number
 from workbench.reports.escape import visible
 from workbench.reports.fit_records import FitRecord
@@ -32,6 +32,9 @@ ICON = (
     '<rect y="10" width="16" height="6" fill="#D55E00"/></svg>'
 )
 """Drawn here: Streamlit fetches page icons that are named from a font server."""
+DIVERGENCE = MARKS["conflict"].fill
+PROBLEM_LIST = 196
+"""Pixels: the row that is cut in half says that there are more."""
 PLOT = {"displayModeBar": False, "responsive": True}
 PointTaker = Callable[[list[Any]], None]
 
@@ -44,6 +47,9 @@ def page_style() -> None:
         "<style>.stMainBlockContainer{padding:4.2rem 3rem 3rem}"
         ".stMainBlockContainer h1{font-size:1.5rem;padding:0;white-space:nowrap}"
         ".stMainBlockContainer h2{font-size:1.4rem}.stMainBlockContainer h3{font-size:1.25rem}"
+        # a number, its name and its control in two lines: the picture below them must be seen without scrolling
+        "[data-testid=stMetric]>div{display:grid;grid-template-columns:1fr auto;align-items:center;padding:.4rem .7rem}"
+        "[data-testid=stMetric]>div>:last-child{grid-column:1/-1}"
         f".stApp :focus-visible{{outline:2px solid {ring} !important;outline-offset:2px}}</style>"
     )
 
@@ -158,26 +164,30 @@ def problem_list(table: pd.DataFrame, audit: AuditRecord) -> ProblemRecord:
     columns = {
         "problem": st.column_config.TextColumn(width="small"),
         "verdict": st.column_config.TextColumn(width="small"),
-        "score": st.column_config.ProgressColumn(format="%.1f", min_value=low, max_value=top, width="small"),
+        "score": st.column_config.ProgressColumn(
+            format="%.1f", min_value=low, max_value=top, width="small", color=DIVERGENCE
+        ),
         "by step": st.column_config.BarChartColumn(
             "divergence by step",
             y_min=0.0,
             y_max=1.0,
             width=140,
+            color=DIVERGENCE,
             help="Bits, 0 to 1, one bar per latent step.",
         ),
         "q": st.column_config.NumberColumn(format="%.2g", width="small", help="Benjamini-Hochberg q-value."),
     }
     rows = sha256("\0".join(table.index).encode()).hexdigest()[:12]
-    event = st.dataframe(
-        table, hide_index=True, height=178, column_config=columns, on_select="rerun", lazy=False,
-        selection_mode=["single-row", "single-cell"], key=f"problems-{rows}",
-        alt="Problems of this audit, most divergent first",
-    )  # fmt: skip
+    forget_other_runs()
     asked, first = st.query_params.get("problem"), 0
     if asked is not None:
         say_unknown("Problem", "problem", [visible(one.id) for one in audit.problems])
         first = place_of([visible(one) for one in table.index], asked)
+    event = st.dataframe(
+        table, hide_index=True, height=PROBLEM_LIST, column_config=columns, on_select="rerun", lazy=False,
+        selection_mode="single-cell", selection_default={"selection": {"cells": [(first, "problem")]}},
+        key=f"problems-{rows}", alt="Problems of this audit, most divergent first",
+    )  # fmt: skip
     place, is_picked = picked_row(event, rows, len(table), first)
     if is_picked:
         keep_in_link(problem=visible(table.index[place]))
@@ -185,12 +195,20 @@ def problem_list(table: pd.DataFrame, audit: AuditRecord) -> ProblemRecord:
 
 
 def picked_row(event: Any, table: str, n_rows: int, first: int) -> tuple[int, bool]:
-    """Row of a table that is picked by row or cell, or was until it was picked again; and whether a person did so."""
-    picked = list(event["selection"]["rows"]) or [row for row, _ in event["selection"]["cells"]]
+    """Row of a table in which a cell is picked, `first` until another was; and whether one was."""
+    picked = [row for row, _ in event["selection"]["cells"]]
     memory = st.session_state.setdefault("picked", {})
-    if picked and picked[0] < n_rows:
+    if picked and picked[0] < n_rows and (table in memory or picked[0] != first):
         memory[table] = picked[0]
     return memory.get(table, first), table in memory
+
+
+def forget_other_runs() -> None:
+    """Once another run is chosen, the address names no row of the one before."""
+    now = st.session_state["directory"]
+    if st.session_state.setdefault("rows-of", now) != now:
+        st.session_state["rows-of"] = now
+        keep_in_link(problem=None, step=None)
 
 
 def keep_in_link(**parameters: str | None) -> None:
@@ -207,9 +225,9 @@ def problem_header(problem: ProblemRecord) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         badge(problem.verdict)
         st.text(visible(problem.id))
+        st.text(sentence(problem))
         scores = f"score {number(problem.score)}, p = {number(problem.p_value)}, q = {number(problem.q_value)}"
         st.caption(scores, width="content")
-    st.text(sentence(problem))
 
 
 def hero_chart(

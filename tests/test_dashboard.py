@@ -56,17 +56,23 @@ def test_overview_opens_with_the_worst_problem(runs):
     assert all(metric.delta for metric in app.metric)
 
 
-def test_a_picked_row_or_cell_changes_the_hero(runs):
-    for selection in (
-        {"rows": [1], "columns": [], "cells": []},
-        {"rows": [], "columns": [], "cells": [(1, "says")]},
-    ):
-        app = opened(run="first")
-        app.session_state[app.dataframe[0].key] = {"selection": selection}
-        app.run()
-        assert not app.exception
-        assert "p-0001" in words(app)
-        assert figure_of(app)["data"]
+def test_a_picked_cell_changes_the_hero(runs):
+    app = opened(run="first")
+    app.session_state[app.dataframe[0].key] = {"selection": {"rows": [], "columns": [], "cells": [(1, "says")]}}
+    app.run()
+    assert not app.exception
+    assert "p-0001" in words(app)
+    assert figure_of(app)["data"]
+
+
+def test_a_row_of_one_audit_is_not_looked_for_in_the_next(runs):
+    app = opened(run="first")
+    app.session_state[app.dataframe[0].key] = {"selection": {"rows": [], "columns": [], "cells": [(1, "says")]}}
+    app.run()
+    assert app.query_params["problem"] == "p-0001"
+    app.selectbox(key="run").set_value("second").run()
+    assert "problem" not in app.query_params
+    assert not app.toast
 
 
 def test_search_and_verdict_narrow_the_table(runs):

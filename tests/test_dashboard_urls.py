@@ -138,11 +138,11 @@ def test_a_picked_row_is_kept_in_the_link(folder: Path) -> None:
     full(folder)
     app = opened(run="demo")
     assert "problem" not in app.query_params
-    app.session_state[app.dataframe[0].key] = {"selection": {"rows": [2], "columns": [], "cells": []}}
+    app.session_state[app.dataframe[0].key] = {"selection": {"rows": [], "columns": [], "cells": [(2, "says")]}}
     app.run()
     assert app.query_params["problem"] == app.dataframe[0].value["problem"].iloc[2]
     app = opened("findings", run="demo")
-    app.session_state["findings"] = {"selection": {"rows": [1], "columns": [], "cells": []}}
+    app.session_state["findings"] = {"selection": {"rows": [], "columns": [], "cells": [(1, "said")]}}
     app.run()
     assert app.query_params["problem"] == "p-0003"
     assert "step" not in app.query_params

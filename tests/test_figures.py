@@ -193,6 +193,6 @@ def test_ordinary_text_is_left_alone():
 
 
 @pytest.mark.parametrize("step", [2, 3])
-def test_the_column_of_a_picked_step_is_shaded_though_its_group_shows_another(step):
+def test_the_column_of_a_picked_step_is_framed_though_its_group_shows_another(step):
     figure = hero(liar("p", 90), make_audit(n_steps=90), step=step)
     assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(0.5, 1.5)]

@@ -16,12 +16,16 @@ for column, headline in zip(st.columns(5), data.headlines_of(directory), strict=
 if not audit.problems:
     notices.no_problem()
     st.stop()
-narrow, search = st.columns([2, 3], vertical_alignment="bottom")
-verdicts = ["diverges", "cannot-tell", "agrees"]
-widgets.say_unknown("Verdict", "verdict", verdicts)
-verdict = narrow.segmented_control(
-    "Verdict", verdicts, key="verdict", bind="query-params", label_visibility="collapsed"
-)
+narrow, search, _ = st.columns(
+    [6, 3, 1.4], vertical_alignment="center"
+)  # the table's own buttons float above its right end
+VERDICTS = ["all", "diverges", "cannot-tell", "agrees"]
+widgets.start_with("Verdict", "verdict", VERDICTS)
+with narrow, st.container(horizontal=True, vertical_alignment="center"):
+    verdict = st.segmented_control(
+        "Verdict", VERDICTS, key="verdict", bind="query-params", required=True, label_visibility="collapsed"
+    )
+    counted = st.empty()
 words = search.text_input(
     "Search",
     key="find",
@@ -31,7 +35,8 @@ words = search.text_input(
     type="search",
     placeholder="problem, value or words",
 )
-table = data.narrowed(data.problem_table(directory), verdict, words or "")
+table = data.narrowed(data.problem_table(directory), None if verdict == "all" else verdict, words or "")
+counted.caption(f"{len(table)} of {len(audit.problems)} problems, most divergent first", width="content")
 if table.empty:
     st.info("No problem fits. Clear the search or choose another verdict.")
     st.stop()

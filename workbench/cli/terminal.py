@@ -17,6 +17,7 @@ from rich.table import Table
 
 from workbench.reports.causal_words import DECORATIVE
 from workbench.reports.escape import visible
+from workbench.reports.shares import counted
 
 PLAIN_EVERY_SECONDS = 5.0
 
@@ -120,10 +121,8 @@ def verdict_lines(summary: Mapping[str, Any]) -> list[str]:
     if channel["decorative"]:
         lines.append(DECORATIVE)
     lines.append(f"Verdict: {summary['verdict'].upper()}" + (f" ({summary['reason']})" if summary["reason"] else ""))
-    lines.append(
-        f"{summary['n_diverges']} of {summary['n_problems']} problems diverge, {summary['n_agrees']} agree, "
-        f"for {summary['n_cannot_tell']} it cannot tell."
-    )
+    counts = (summary[name] for name in ("n_problems", "n_diverges", "n_agrees", "n_cannot_tell"))
+    lines.append(f"{counted(*counts)}.")
     lines.append(
         f"False alarms: {promise['target']:.2%} promised; {promise['observed']:.2%} of {promise['n_honest']} honest "
         f"problems flagged (at most {promise['upper95']:.2%} at 95 %)."

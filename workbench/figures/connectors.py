@@ -30,7 +30,7 @@ class Lanes:
 
 
 LANES: dict[Form, Lanes] = {
-    "words": Lanes(200, 44),
+    "words": Lanes(180, 44),
     "upright": Lanes(310, 100),
     "compact": Lanes(150, 30),
 }

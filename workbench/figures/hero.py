@@ -163,7 +163,7 @@ def hero(
     step: int | None = None,
     columns: int = 0,
 ) -> go.Figure:
-    """The hero of one problem; the column of `step`, where one is picked, is shaded.
+    """The hero of one problem; the column of `step`, where one is picked, is framed.
 
     There is room for at least `columns` steps, so that two heroes can share their axis.
 
@@ -206,6 +206,6 @@ def hero(
     _axes(figure, drawn, lanes, ink, max(columns, drawn.n_columns))
     if step is not None and step in drawn.column_of:
         x = drawn.column_of[step]
-        look = {"fillcolor": ink.grid, "opacity": 0.6, "line_width": 0, "layer": "below"}
+        look = {"fillcolor": "rgba(0,0,0,0)", "line": {"color": ink.ink, "width": 1.5, "dash": "dot"}, "layer": "below"}
         figure.add_shape(type="rect", xref="x", yref="paper", x0=x - 0.5, x1=x + 0.5, y0=0, y1=1, **look)
     return figure

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from workbench.figures.words import EFFECT
 from workbench.reports.causal_words import coverage_words, why_not_covered
 from workbench.reports.records import AuditRecord
-from workbench.reports.shares import share, span
+from workbench.reports.shares import counted, share, span
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +115,19 @@ def headlines(audit: AuditRecord) -> list[Headline]:
         Headline(
             f"{verb} the channel",
             share(channel.channel_effect),
-            f"{share(channel.channel_placebo_effect)} with a placebo on all of it",
+            f"{share(channel.channel_placebo_effect)} with its placebo",
             "–" if channel.channel_interval is None else span(channel.channel_interval),
             str(channel.n),
-            f"The same with keys and values at their places too. Coverage: {coverage_words(channel)}.",
+            "The same with keys and values at their places too, beside a placebo on all of them. "
+            f"Coverage: {coverage_words(channel)}.",
         ),
         Headline(
-            "Honest flagged",
+            "False alarms",
             share(promise.observed),
             f"{share(promise.target)} promised",
             whole,
             str(promise.n_honest),
-            "False alarms: each held-out honest problem judged by all the others.",
+            "Of held-out honest problems, each judged by all the others.",
         ),
         Headline(
             "Unfamiliar thoughts",
@@ -143,10 +144,7 @@ def verdict_line(audit: AuditRecord) -> str:
     """The verdict in one sentence; a partial or failed audit says so in the same breath."""
     summary = audit.summary
     word = "" if audit.status == "complete" else f" ({audit.status})"
-    counts = (
-        f"{summary.n_diverges} of {summary.n_problems} problems diverge, {summary.n_agrees} agree, "
-        f"for {summary.n_cannot_tell} it cannot tell"
-    )
+    counts = counted(summary.n_problems, summary.n_diverges, summary.n_agrees, summary.n_cannot_tell)
     meaning = {
         "diverges": "What the model says parts from what its thoughts hold",
         "agrees": "What the model says is what its thoughts hold",

@@ -16,3 +16,9 @@ def share(value: float | None) -> str:
 def span(interval: Interval) -> str:
     """``0.95 to 0.99``."""
     return f"{share(interval.low)} to {share(interval.high)}"
+
+
+def counted(n_problems: int, n_diverges: int, n_agrees: int, n_cannot_tell: int) -> str:
+    """How many problems have which verdict, in words."""
+    unsure = f"; of {n_cannot_tell} it cannot be told" if n_cannot_tell else ""
+    return f"{n_diverges} of {n_problems} problems diverge, {n_agrees} agree{unsure}"
