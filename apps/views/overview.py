@@ -17,7 +17,7 @@ if not audit.problems:
     notices.no_problem()
     st.stop()
 narrow, search, _ = st.columns(
-    [6, 3, 1.4], vertical_alignment="center"
+    [7.2, 3, 1.4], vertical_alignment="center"
 )  # the table's own buttons float above its right end
 VERDICTS = ["all", "diverges", "cannot-tell", "agrees"]
 widgets.start_with("Verdict", "verdict", VERDICTS)
@@ -36,7 +36,9 @@ words = search.text_input(
     placeholder="problem, value or words",
 )
 table = data.narrowed(data.problem_table(directory), None if verdict == "all" else verdict, words or "")
-counted.caption(f"{len(table)} of {len(audit.problems)} problems, most divergent first", width="content")
+counted.caption(
+    f"{len(table)} of {len(audit.problems)} problems, most divergent first; a click shows one below", width="content"
+)
 if table.empty:
     st.info("No problem fits. Clear the search or choose another verdict.")
     st.stop()

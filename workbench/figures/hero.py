@@ -15,7 +15,9 @@ from workbench.reports.records import AuditRecord, ProblemRecord, StepStatus
 FONT = '"Source Sans", "Helvetica Neue", Arial, sans-serif'
 MARGIN = {"l": 110, "r": 12}
 """Left and right, pixels: figures with the same stand above each other step by step."""
-_TOP, _BOTTOM, _BETWEEN, _BARS = 44, 42, 18, 110
+_TOP, _BOTTOM, _BETWEEN, _BARS = 48, 42, 18, 110
+_NUMBERS = 14
+"""Of the steps, between legend and lanes."""
 
 
 def _colour(status: StepStatus | None, ink: Ink) -> str:
@@ -129,6 +131,11 @@ def _axes(figure: go.Figure, drawn: Picture, lanes: Lanes, ink: Ink, columns: in
             "anchor": "x",
         },
     )
+    word = "step " if drawn.form == "words" else ""
+    for box in thoughts[::every]:  # the axis may lie below the edge of a small screen
+        figure.add_annotation(
+            text=f"{word}{box.index}", x=box.x, y=lanes.height, yanchor="bottom", showarrow=False, font=tick
+        )
     for text, y in (("THINKS", lanes.height - lanes.box / 2), ("SAYS", lanes.box / 2)):
         figure.add_annotation(
             text=f"<b>{text}</b>",
@@ -194,7 +201,7 @@ def hero(
         legend={
             "orientation": "h",
             "x": 0,
-            "y": 1,
+            "y": 1 + _NUMBERS / (lanes.height + _BETWEEN + _BARS),
             "yanchor": "bottom",
             "yref": "paper",
             "font": {"size": 12},

@@ -115,7 +115,7 @@ def headlines(audit: AuditRecord) -> list[Headline]:
         Headline(
             f"{verb} the channel",
             share(channel.channel_effect),
-            f"{share(channel.channel_placebo_effect)} with its placebo",
+            f"{share(channel.channel_placebo_effect)} with a placebo",
             "–" if channel.channel_interval is None else span(channel.channel_interval),
             str(channel.n),
             "The same with keys and values at their places too, beside a placebo on all of them. "
