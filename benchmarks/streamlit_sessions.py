@@ -12,7 +12,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +53,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(command: Sequence[str], port: int) -> Iterator[Server]:
-    """Run the command until the end of the block; it must serve on this port."""
+def serving(
+    command: Sequence[str], port: int, *, folder: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Run the command, in this folder and environment or in those of here, until the end of the block.
+
+    Raises:
+        RuntimeError: it ended, or nothing answered on this port in time.
+    """
     began = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         while not _healthy(port):
             if process.poll() is not None or time.monotonic() - began > PATIENCE:
@@ -116,7 +124,7 @@ class Session:
     def pick_row(self, row: int) -> float:
         """Pick a row of the first table that has rows to pick; seconds."""
         table = next(e.dataframe for e in self.elements if e.WhichOneof("type") == "dataframe" and e.dataframe.id)
-        self._selected[table.id] = json.dumps({"selection": {"rows": [row], "columns": [], "cells": []}})
+        self._selected[table.id] = json.dumps({"selection": {"rows": [], "columns": [], "cells": [[row, "problem"]]}})
         return self.rerun()
 
     def click(self, label: str) -> float:

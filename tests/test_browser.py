@@ -2,12 +2,7 @@
 
 import re
 import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -15,6 +10,7 @@ from audit_factory import default_problems, hostile, liar, make_audit, mixed, wr
 from playwright.sync_api import TimeoutError as TimeoutError_
 from plotly.offline import get_plotlyjs
 
+from benchmarks.streamlit_sessions import free_port, serving
 from workbench.figures import hero
 from workbench.reports.html import render_report
 
@@ -38,12 +34,6 @@ FLAGS = [
 SLOW = 30_000
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
@@ -55,25 +45,8 @@ def folder(tmp_path_factory):
 def address(folder):
     port = free_port()
     command = [sys.executable, "-m", "apps", "--port", str(port), "--headless", "--", str(folder)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(200):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1):
-                    break
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                assert server.poll() is None, "the server stopped"
-                time.sleep(0.1)
-        else:
-            pytest.fail("the server did not start")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+    with serving(command, port, folder=ROOT) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +145,7 @@ def test_the_overview_shows_the_worst_and_a_row_shows_its_hero(address, new_page
     shown(page, f"Diverges at steps 0-3: the thoughts hold {held}; it says {said}.")
     page.locator("a[href*='problem=p-0001']").first.wait_for()  # the link is drawn after the hero
     page.get_by_text("Step through this problem").click()
-    page.wait_for_url(re.compile("/trace.*problem=p-0001"))
+    page.wait_for_url(re.compile(r"/trace\?(?!.*run=.*run=)(?=.*run=demo).*problem=p-0001"))
     shown(page, "Latent step 0")
 
 

@@ -10,7 +10,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from test_dashboard import opened  # type: ignore[import-not-found]
 
 from apps.guard import Guard, name_of
 from apps.settings import HOSTS, server_options
+from benchmarks.streamlit_sessions import free_port, serving
 from workbench.cli import run
 from workbench.errors import ConfigError
 from workbench.exposure import exposure
@@ -45,12 +45,6 @@ allowedOrigins = ["https://evil.test"]
 [browser]
 gatherUsageStats = true
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def status_of(port: int, path: str = "/", method: str = "GET", **headers: str) -> int:
@@ -89,26 +83,8 @@ def port(tmp_path_factory: Any) -> Any:
     }  # fmt: skip
     number = free_port()
     command = [sys.executable, "-m", "workbench", "dashboard", "runs", "--port", str(number), "--no-browser"]
-    server = subprocess.Popen(
-        command, cwd=where, env={**os.environ, **weak, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        for _ in range(600):
-            try:
-                if status_of(number, "/_stcore/health") == 200:
-                    break
-            except OSError:
-                assert server.poll() is None, "the server stopped"
-                time.sleep(0.1)
+    with serving(command, number, folder=where, environment={**os.environ, **weak, "PYTHONPATH": str(ROOT)}):
         yield number
-    finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
 
 
 def test_only_its_own_names_are_answered(port: int) -> None:
