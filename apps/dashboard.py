@@ -50,6 +50,9 @@ if only_fits and page.title == "Overview" and "opened" not in st.session_state:
     # The default page has no address of its own: were it Probes, links to /probes would break.
     st.session_state["opened"] = True
     st.switch_page("views/probes.py", query_params=st.query_params.to_dict())
+if len(st.query_params.get_all("run")) > 1:
+    # Where a link is clicked, Streamlit puts the parameters of the page's widgets before the link's own.
+    st.session_state["run"] = st.query_params["run"]
 directory, line = widgets.run_picker(runs, page.title)
 is_fit = data.is_fit(directory)
 try:

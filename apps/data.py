@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-import pyarrow.parquet as pq
 import streamlit as st
 
 import workbench
@@ -32,8 +31,6 @@ from workbench.reports.records import AuditRecord, ProblemRecord, read_audit
 from workbench.reports.tables import by_score
 
 AUDIT_NAME = "audit.json"
-READINGS = "readings.parquet"
-SUMMARY_NAME = "apply.json"
 WEIGHTS = Path(workbench.__file__).parent / "organisms" / "weights"
 NO_PROBLEMS = ("truth.jsonl", "history.jsonl")
 FileKey = tuple[str, int, int, int]
@@ -185,26 +182,6 @@ def captured_runs(root: Path) -> list[Path]:
     return [path.parent for path in inside(root, "manifest.json")]
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def _reading_ids(key: FileKey) -> list[str]:
-    table = pq.read_table(Path(key[0]) / READINGS, columns=["id"])
-    return list(dict.fromkeys(table["id"].to_pylist()))
-
-
-def reading_ids(folder: Path) -> list[str]:
-    """Problems that a folder of `workbench apply` holds readings of, in their order."""
-    return _reading_ids(file_key(folder, READINGS))
-
-
-def reading_family(folder: Path) -> str | None:
-    """Family of the model whose vectors were read, where `apply.json` says so."""
-    try:
-        plain = read_json(folder / SUMMARY_NAME)
-    except WorkbenchError:
-        return None
-    return plain.get("family") if isinstance(plain, dict) and isinstance(plain.get("family"), str) else None
-
-
 @st.cache_data(max_entries=64, show_spinner=False)
 def _starts_as_memory(key: FileKey) -> bool:
     with (Path(key[0]) / AUDIT_NAME).open("rb") as stream:
@@ -224,19 +201,6 @@ def memories() -> dict[str, Path]:
         if slots:
             found[name] = directory
     return found
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def _readings(key: FileKey, problem: str) -> pd.DataFrame:
-    columns = ["site", "step", "label", "kind", "read", "score", "known"]
-    table = pq.read_table(Path(key[0]) / READINGS, columns=["id", *columns], filters=[("id", "=", problem)])
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
-
-
-def readings_of(folder: Path, problem: str) -> pd.DataFrame:
-    """Readings of one problem, a row for each vector and probe; texts as they came."""
-    return _readings(file_key(folder, READINGS), problem)
 
 
 def findings_of(directory: Path) -> list[Finding]:

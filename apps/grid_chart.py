@@ -59,7 +59,8 @@ def heatmap(cells: Cells, colour: Colour, picked: tuple[str, str]) -> alt.LayerC
     angle = -30 if cells.wide_labels else 0
     look = alt.Axis(labelAngle=angle, labelOverlap=True, labelLimit=240)
     x = alt.X("across:N", title=cells.across, sort=cells.columns, axis=look)
-    y = alt.Y("up:N", title=cells.up, sort=cells.rows, axis=alt.Axis(labelLimit=260, labelOverlap=True))
+    beside = alt.Axis(labelLimit=260, labelOverlap=True, labelFlush=False)
+    y = alt.Y("up:N", title=cells.up, sort=cells.rows, axis=beside)
     tips = [
         alt.Tooltip("up:N", title=cells.up), alt.Tooltip("across:N", title=cells.across),
         alt.Tooltip("label:N", title="reads"), alt.Tooltip("value:Q", title=cells.value, format=".3f"),

@@ -23,6 +23,7 @@ from workbench.apply import COLUMNS
 
 SMALL, LARGE = (3, 4), (170, 60)
 """Sites and steps: Altair draws the one, ECharts the other."""
+READERS = {"small": "logit lens", "large": "lda"}
 CHARTS = {"small": "[data-testid=stVegaLiteChart] :is(canvas, svg)", "large": "[data-testid*=echarts i] canvas"}
 TIPS = {
     "small": ("document.getElementById('vg-tooltip-element').textContent", r"siteblocks\.(\d+)\.\D*step(\d+)"),
@@ -35,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     root = tmp_path_factory.mktemp("readings")
     for name, (n_sites, n_steps) in (("small", SMALL), ("large", LARGE)):
         rows = [
-            ("p-2", "p", f"blocks.{site}.hook_resid_post", step, "thought", "probe", XSS, (site * step % 7) / 7, XSS)
+            ("p-2", "p", f"blocks.{site}.hook_resid_post", step, "thought", READERS[name], XSS, site * step % 7 / 7, XSS)
             for site in range(n_sites) for step in range(n_steps)
         ]  # fmt: skip
         columns = list(zip(*rows, strict=True))
@@ -59,7 +60,7 @@ def under_the_pointer(page: Any, name: str) -> tuple[str, str]:
 @pytest.mark.parametrize("name", ["small", "large"])
 def test_a_click_picks_the_cell_under_the_pointer(address: str, new_page: Any, name: str) -> None:  # noqa: F811
     page = new_page(height=1200)
-    page.goto(f"{address}/grid?readings={name}&site=blocks.0.hook_resid_post&step=0")
+    page.goto(f"{address}/grid?readings={name}&probe={READERS[name]}&site=blocks.0.hook_resid_post&step=0")
     shown_at = re.compile(r"^blocks\.0\.hook_resid_post, latent step 0: reads <script>")
     page.get_by_text(shown_at).first.wait_for()
     page.locator(CHARTS[name]).first.wait_for()
@@ -75,6 +76,8 @@ def test_a_click_picks_the_cell_under_the_pointer(address: str, new_page: Any, n
         page.get_by_text(re.compile(rf"^blocks\.{site}\.hook_resid_post, latent step {step}: reads")).first.wait_for()
         page.wait_for_url(re.compile(rf"site=blocks\.{site}\.hook_resid_post.*step={step}|step={step}.*site="))
         page.wait_for_timeout(800)
+    assert re.search(rf"probe={READERS[name].replace(' ', '(%20|[+])')}", page.url), "the link keeps who reads"
+    page.get_by_text("uncontrolled").first.wait_for()
     assert page.get_by_test_id("stException").count() == 0
     assert page.locator("img[src='x']").count() == 0
 

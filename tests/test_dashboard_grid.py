@@ -53,7 +53,7 @@ def test_every_site_and_step_is_a_cell(folder: Path) -> None:
     readings(folder)
     app = opened("grid", problem="p-2", site=SITES[1], step="1")
     assert not app.exception
-    assert len(app.dataframe[0].value) == 6
+    assert len(app.dataframe[-1].value) == 6
     assert f"{SITES[1]}, latent step 1: reads vault with probability 0.50; right" in words(app)
     marks = [layer["mark"]["type"] for layer in chart(app)["layer"]]
     assert marks == ["rect", "text", "rect"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +30,15 @@ READINGS_NAME = "readings.parquet"
 COLUMNS = pa.schema([
     ("id", pa.string()), ("probe", pa.string()), ("site", pa.string()), ("step", pa.int32()), ("label", pa.string()),
     ("kind", pa.string()), ("read", pa.string()), ("score", pa.float64()), ("known", pa.string()),
-    ("visit", pa.int32()), ("top", pa.list_(pa.string())), ("top_scores", pa.list_(pa.float64())),
+])  # fmt: skip
+"""What every folder of readings has."""
+SCHEMA = pa.schema([
+    *COLUMNS, ("visit", pa.int32()), ("top", pa.list_(pa.string())), ("top_scores", pa.list_(pa.float64())),
 ])  # fmt: skip
 """`visit` is null where all visits of a step are read together; `top` starts with `read`, `top_scores` with `score`."""
+
+GROUP_ROWS = 2**16
+"""Rows of a row group of the table, about."""
 
 Progress = Callable[[int, int], None]
 """Called with (shards done, shards of the run)."""
@@ -105,9 +111,9 @@ def apply_probes(
             "the folder holds other things than readings", path=out, field="out", found=", ".join(foreign[:5]),
             hint="Choose another --out.",
         )  # fmt: skip
-    with written_whole(out / READINGS_NAME) as stream, pq.ParquetWriter(stream, COLUMNS) as writer:
-        for batch in _read_all(store, readers, lenses, tallies, truth, progress):
-            writer.write_batch(batch)
+    with written_whole(out / READINGS_NAME) as stream, pq.ParquetWriter(stream, SCHEMA) as writer:
+        for batches in _gathered(_read_all(store, readers, lenses, tallies, truth, progress)):
+            writer.write_table(pa.Table.from_batches(batches))
     applied = [tallies[name].applied() for name in sorted(tallies)]
     summary = ApplyRecord(
         family=store.config.get("family"), run_root=store.root, probes_root=record.probes_root,
@@ -180,6 +186,18 @@ def _read_all(
             progress(done, len(store.manifest.shards))
 
 
+def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Batches of `GROUP_ROWS` rows or more: a row group for each of many thousand readers would be all footer."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(one.num_rows for one in waiting) >= GROUP_ROWS:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
 def _rows_for(reader: Reader, rows: SiteRows) -> Selection | None:
     """Rows of a shard that a reader is for, those that are not finite left out; None where there are none."""
     mine = rows.address[:, 1] == reader.step
@@ -207,5 +225,5 @@ def _told(reader: Reader, tally: Tally, found: Likeliest, rows: Selection, truth
         [reader.step] * n, [asked.label] * n, [reader.kind] * n, read, found.scores[:, 0], known, [reader.visit] * n,
         found.texts, found.scores.tolist(),
     ]  # fmt: skip
-    return pa.record_batch([pa.array(column, field.type) for column, field in zip(columns, COLUMNS, strict=True)],
-                           schema=COLUMNS)  # fmt: skip
+    return pa.record_batch([pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)],
+                           schema=SCHEMA)  # fmt: skip
