@@ -15,7 +15,7 @@ from workbench.figures.palette import INKS, OKABE_ITO
 
 HOSTS = ("localhost", LOOPBACK)
 """Names under which a browser on this machine reaches it."""
-_ACCENTS = {"light": "#0072B2", "dark": "#2B83C0"}
+_ACCENTS = {"light": "#0072B2", "dark": "#2779B1"}
 """Dark enough for white letters on a button, light enough for letters on a dark ground."""
 _PANELS = {"light": "#F3F5F8", "dark": "#1A1E27"}
 _OPTIONS: dict[str, object] = {
