@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -90,7 +91,8 @@ def draw(folder: Path, problem: str, rows: pd.DataFrame) -> None:
         st.caption("Colour", width=48)
         colours: list[Colour] = ["probability", "right or wrong"]
         colour: Colour = choose("Colour", colours, "colour", 150)
-    row = rows[(rows["where"] == site) & (rows["step"] == step)].iloc[0]
+    at = int(np.flatnonzero((rows["where"] == site) & (rows["step"] == step))[0])
+    row = rows.iloc[at]
     st.text(grid_cell.sentence(row, f"{site}, {step_is} {step}"))
 
     def take(across: str, up: str) -> None:
@@ -104,7 +106,7 @@ def draw(folder: Path, problem: str, rows: pd.DataFrame) -> None:
         words = f"Readings by site and {step_is}"
         cells_chart(cells, colour, picked=picked, key=f"grid-{turned}", take=take, alt=words)
     with beside:
-        grid_cell.detail(row, readings.rivals(folder, problem, int(row.name)), applied.get(row["probe"]))
+        grid_cell.detail(row, readings.rivals(folder, problem, int(rows.index[at])), applied.get(row["probe"]))
     with st.expander("The same as a table"):
         st.dataframe(_told(rows, applied, step_is), hide_index=True, alt="Readings of this problem, site by step")
 

@@ -52,17 +52,15 @@ def beside(kind: str, applied: Applied | None) -> None:
 
 def headline_of(kind: str, applied: Applied) -> Headline | None:
     """What was measured of a reader at one cell: on this run, else when it was fitted; None where it has no control."""
-    control_is = "other problems' values" if kind in LENSES else "shuffled labels"
-    if applied.accuracy is not None and applied.interval is not None and applied.control is not None:
-        accuracy, control, interval, n = applied.accuracy, applied.control, applied.interval, applied.n
-        where = "on problems of this run that nothing was learned from"
-    elif applied.fitted is not None and applied.fitted.control is not None and applied.fitted.interval is not None:
-        fitted = applied.fitted
-        accuracy, control, interval, n = fitted.accuracy, fitted.control, fitted.interval, fitted.n
-        control_is = "other rows' words" if kind in LENSES else control_is
-        where = "on rows held out when it was fitted; no value is known in this run"
-    else:
+    found = applied.measured or applied.fitted
+    if found is None or found.control is None or found.interval is None:
         return None
+    if applied.measured is not None:
+        control_is = "other problems' values" if kind in LENSES else "shuffled labels"
+        where = "on problems of this run that nothing was learned from"
+    else:
+        control_is = "other rows' words" if kind in LENSES else "shuffled labels"
+        where = "on rows held out when it was fitted; no value is known in this run"
     meaning = f"How often this reader names the known value at this cell, {where}."
-    beside = f"{share(control)} with {control_is}"
-    return Headline("Right at this cell", share(accuracy), beside, span(interval), str(n), meaning)
+    value, beside = share(found.accuracy), f"{share(found.control)} with {control_is}"
+    return Headline("Right at this cell", value, beside, span(found.interval), str(found.n), meaning)

@@ -35,8 +35,9 @@ TIPS = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     root = tmp_path_factory.mktemp("readings")
     for name, (n_sites, n_steps) in (("small", SMALL), ("large", LARGE)):
+        kind = READERS[name]
         rows = [
-            ("p-2", "p", f"blocks.{site}.hook_resid_post", step, "thought", READERS[name], XSS, site * step % 7 / 7, XSS)
+            ("p-2", "p", f"blocks.{site}.hook_resid_post", step, "thought", kind, XSS, (site * step % 7) / 7, XSS)
             for site in range(n_sites) for step in range(n_steps)
         ]  # fmt: skip
         columns = list(zip(*rows, strict=True))

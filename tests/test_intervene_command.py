@@ -17,6 +17,7 @@ from workbench.reports.causal_words import DECORATIVE, channel_lines
 from workbench.reports.intervene_records import InterveneRecord, read_intervene
 from workbench.tasks import problem_lines
 from workbench.verify import verify
+from workbench.verify_effects import COUNTED, FROM_SHARES
 
 N_PROBLEMS = 160
 QUICK = ["--threads", "1"]
@@ -86,7 +87,8 @@ def test_the_record_is_read_back_as_it_was_written(used):
 
 
 def test_what_was_written_can_be_verified(used, tmp_path):
-    assert verify(used).kind == "intervene"
+    found = verify(used)
+    assert (found.kind, found.checks[-1]) == ("intervene", COUNTED)
     copy = shutil.copytree(used, tmp_path / "copy")
     record = (copy / "intervene.json").read_text()
     (copy / "intervene.json").write_text(re.sub(r'("run_root":"sha256:)..', r"\1zz", record))
@@ -98,6 +100,24 @@ def test_what_was_written_can_be_verified(used, tmp_path):
     (copy / "intervene.json").write_text(record.replace('"seed":0', '"seed":-1'))
     with pytest.raises(CorruptArtifact, match="seed"):
         verify(copy)
+
+
+def test_an_effect_that_does_not_follow_from_the_outcomes_is_named(used, tmp_path):
+    copy = shutil.copytree(used, tmp_path / "copy")
+    record = (copy / "intervene.json").read_text()
+    (copy / "intervene.json").write_text(record.replace('"reach":1,', '"reach":0.5,'))
+    with pytest.raises(HashMismatch, match=r"channel\.reach"):
+        verify(copy)
+    (copy / "intervene.json").write_text(record)
+    outcomes = (copy / "effects.json").read_text()
+    (copy / "effects.json").write_text(re.sub(r'("problems":\[")[^"]*', r"\1nobody", outcomes))
+    with pytest.raises(HashMismatch, match="other problems"):
+        verify(copy)
+    (copy / "effects.json").write_text(outcomes[:-9])
+    with pytest.raises(CorruptArtifact, match=r"effects\.json"):
+        verify(copy)
+    (copy / "effects.json").unlink()
+    assert verify(copy).checks[-1] == FROM_SHARES
 
 
 def test_a_record_of_another_schema_is_refused(tmp_path):

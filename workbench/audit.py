@@ -26,13 +26,16 @@ from workbench.evidence import (
 from workbench.fit import StepFit, fit_steps, save_fits
 from workbench.interrupts import stop_on_signal
 from workbench.intervene import intervene
-from workbench.intervening.honest import honest_run
+from workbench.intervening.honest import edited_examples, honest_run
+from workbench.intervening.kept import effects_record
+from workbench.intervening.outcomes import Interventions
 from workbench.jsonio import canonical_json, digest, parse_json
 from workbench.lens_route import Reader, lens_fits, sites_for
 from workbench.memory_slots import slot_records
 from workbench.power import stated_power
 from workbench.reasoners.loading import LoadedModel
 from workbench.reasoners.recipe import Speaking
+from workbench.reports.effects_records import EFFECTS_NAME, EffectsRecord
 from workbench.reports.records import AuditRecord, ModelRecord, Settings
 from workbench.sites import channel_sites
 from workbench.store import RunStore, write_file
@@ -41,7 +44,7 @@ from workbench.tasks.base import Problem, plain_prompt
 from workbench.text_monitor import monitor_text, texts_of
 from workbench.warn import audit_warnings
 
-FILES = ("audit.json", "report.html", "problems.csv", "provenance.json")
+FILES = ("audit.json", "report.html", "problems.csv", "provenance.json", EFFECTS_NAME)
 RESUME = "Run the same command again: captured problems are kept."
 
 Progress = Callable[[str, int, int], None]
@@ -96,7 +99,9 @@ def run_audit(
     store = _captured(model, kept, problems, out, plan, tell)
     speaking = model.reasoner.recipe.speaking
     honest = split_honest(store, speaking, alpha=plan.alpha, seed=plan.seed, only_words=plan.reader != "probe")
-    fits, causal = _read_and_edited(model, store, honest, [*kept, *problems], plan, tell)
+    fits, effects = _read_and_edited(model, store, honest, [*kept, *problems], plan, tell)
+    causal = causal_records(effects)
+    fits = [fit for fit in fits if fit.step in causal.steps]
     _unseal(out)
     probes_root = save_fits(fits, out / "probes")
     audit = assemble(
@@ -110,7 +115,8 @@ def run_audit(
         n_left_out=len(calibration) - len(kept),
         probes_root=probes_root,
     )
-    _write(audit, out, speaking, command, model.device)
+    edited = [store.problems[i]["problem"]["id"] for i in edited_examples(store, honest, seed=plan.seed)]
+    _write(audit, effects_record(effects, edited), out, speaking, command, model.device)
     return audit
 
 
@@ -141,8 +147,8 @@ def _captured(
 
 def _read_and_edited(
     model: LoadedModel, store: RunStore, honest: Honest, problems: Sequence[Problem], plan: Plan, tell: Progress
-) -> tuple[list[StepFit], Causal]:
-    """What reads each step, and what editing the thoughts of honest problems moves; both of the same steps."""
+) -> tuple[list[StepFit], Interventions]:
+    """What reads each step, and what editing the thoughts of honest problems moves."""
     with stop_on_signal() as stop:
         fits = _read_steps(
             model, store, honest, plan, stop.between(lambda done, planned: tell("fit", done, planned), hint=RESUME)
@@ -153,8 +159,7 @@ def _read_and_edited(
             progress=lambda done, planned: tell("intervene", done, planned),
         )  # fmt: skip
         stop.check(hint=RESUME)
-    causal = causal_records(effects)
-    return [fit for fit in fits if fit.step in causal.steps], causal
+    return fits, effects
 
 
 def _read_steps(
@@ -257,14 +262,16 @@ def _unseal(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def _write(audit: AuditRecord, out: Path, speaking: Speaking, command: Sequence[str], device: str) -> None:
+def _write(
+    audit: AuditRecord, effects: EffectsRecord, out: Path, speaking: Speaking, command: Sequence[str], device: str
+) -> None:
     from workbench.reports.html import render_report
     from workbench.reports.tables import problems_csv
 
-    record = audit.to_json()
+    record, outcomes = audit.to_json(), effects.to_json()
     table = problems_csv(audit).encode()
     provenance = {
-        "subjects": {"audit.json": digest(record), "problems.csv": digest(table)},
+        "subjects": {"audit.json": digest(record), "problems.csv": digest(table), EFFECTS_NAME: digest(outcomes)},
         "run_root": audit.run_root,
         "probes_root": audit.probes_root,
         "model": audit.model.model_dump(),
@@ -278,6 +285,7 @@ def _write(audit: AuditRecord, out: Path, speaking: Speaking, command: Sequence[
     as_read_back = parse_json(canonical_json(provenance).decode(), path=out / "provenance.json")
     report = render_report(audit, provenance=as_read_back).encode()
     as_read_back["subjects"]["report.html"] = digest(report)
+    write_file(out / EFFECTS_NAME, outcomes)
     write_file(out / "problems.csv", table)
     write_file(out / "report.html", report)
     write_file(out / "provenance.json", canonical_json(as_read_back))

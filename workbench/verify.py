@@ -17,9 +17,11 @@ from workbench.errors import CorruptArtifact, HashMismatch, SchemaError
 from workbench.evidence import labelled_steps, split_honest
 from workbench.fit import fit_steps, load_fits
 from workbench.fitting.job import JOB_NAME
+from workbench.intervening.honest import edited_examples
 from workbench.jsonio import digest, read_json
 from workbench.lens_route import fits_again
 from workbench.reasoners.recipe import Speaking
+from workbench.reports.effects_records import EFFECTS_NAME, EffectsRecord
 from workbench.reports.fit_records import FIT_NAME
 from workbench.reports.html import render_report
 from workbench.reports.intervene_records import INTERVENE_NAME
@@ -27,6 +29,7 @@ from workbench.reports.records import AuditRecord, StepCausal, StepSummary, read
 from workbench.reports.tables import problems_csv
 from workbench.store import RunStore, StoreReport, verify_store
 from workbench.verify_bandwidth import is_bandwidth, verify_bandwidth
+from workbench.verify_effects import check_effects, read_kept
 from workbench.verify_fit import verify_fit
 from workbench.verify_intervene import verify_intervene
 
@@ -90,7 +93,7 @@ def _verify_intervene(folder: Path, tell: Tell) -> Verified:
         checks.append(check)
         tell(check)
 
-    return Verified("intervene", verify_intervene(folder, passed), tuple(checks))
+    return Verified("intervene", verify_intervene(folder, passed, _compare), tuple(checks))
 
 
 def _verify_bandwidth(folder: Path, tell: Tell) -> Verified:
@@ -117,7 +120,10 @@ def _verify_audit(folder: Path, tell: Tell) -> Verified:
             raise CorruptArtifact("missing file", path=folder / name)
         if digest((folder / name).read_bytes()) != expected:
             raise HashMismatch("the file changed since the audit was written", path=folder / name, expected=expected)
-    passed("audit.json, problems.csv and report.html are as written")
+    passed("audit.json and the files beside it are as written")
+    rows = [(row.step, row) for row in audit.steps]
+    kept, channel = read_kept(folder), audit.summary.channel
+    passed(check_effects(kept, channel, rows, _compare, folder / "audit.json", prefix="summary."))
     store_report = verify_store(folder / "run")
     if store_report.root != audit.run_root:
         raise HashMismatch(
@@ -129,7 +135,8 @@ def _verify_audit(folder: Path, tell: Tell) -> Verified:
     passed(_about_run(store_report))
     probes = load_fits(folder / "probes", expected_root=audit.probes_root)
     passed("the probes are as written")
-    _compare(_recomputed(audit, folder, provenance, list(probes.values())), audit.to_plain(), folder / "audit.json")
+    again = _recomputed(audit, folder, provenance, list(probes.values()), kept)
+    _compare(again, audit.to_plain(), folder / "audit.json")
     passed("fitting again gives the recorded numbers and verdicts")
     if problems_csv(audit).encode() != (folder / "problems.csv").read_bytes():
         raise HashMismatch("the table does not follow from audit.json", path=folder / "problems.csv")
@@ -170,16 +177,22 @@ def _read_audit(folder: Path) -> AuditRecord:
 
 def _subjects(provenance: dict[str, Any], folder: Path) -> dict[str, str]:
     subjects = provenance.get("subjects")
-    wanted = {"audit.json", "problems.csv", "report.html"}
-    if not isinstance(subjects, dict) or set(subjects) != wanted:
+    wanted = {"audit.json", "problems.csv", "report.html"}  # and outcomes of edits, where they were kept already
+    if not isinstance(subjects, dict) or set(subjects) - {EFFECTS_NAME} != wanted:
         raise CorruptArtifact("names other files than an audit has", path=folder / "provenance.json", field="subjects")
+    if EFFECTS_NAME not in subjects and (folder / EFFECTS_NAME).exists():
+        raise CorruptArtifact("is not a file of this audit", path=folder / EFFECTS_NAME)
     return subjects
 
 
 def _recomputed(
-    audit: AuditRecord, folder: Path, provenance: dict[str, Any], probes: Sequence[FrozenProbe]
+    audit: AuditRecord,
+    folder: Path,
+    provenance: dict[str, Any],
+    probes: Sequence[FrozenProbe],
+    kept: EffectsRecord | None,
 ) -> dict[str, Any]:
-    """The audit's numbers from its store; causal effects and lenses need the model and stay as recorded."""
+    """The audit's numbers from its store and its causal effects; lenses need the model and stay as recorded."""
     try:
         speaking = Speaking.model_validate(provenance.get("speaking"))
     except ValidationError as error:
@@ -196,6 +209,9 @@ def _recomputed(
     plan = Plan(alpha=audit.settings.alpha, seed=audit.settings.seed, reader=audit.settings.reader)
     learned = plan.reader == "probe"
     honest = split_honest(store, speaking, alpha=plan.alpha, seed=plan.seed, only_words=not learned)
+    if kept is not None:
+        edited = [store.problems[i]["problem"]["id"] for i in edited_examples(store, honest, seed=plan.seed)]
+        _compare(edited, kept.problems, folder / EFFECTS_NAME, "problems")
     fits = (
         fit_steps(labelled_steps(store, honest), None, seed=plan.seed)
         if learned

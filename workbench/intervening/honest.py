@@ -41,12 +41,17 @@ def honest_run(
     seed: int,
 ) -> HonestRun:
     """Held-out honest problems for the causal tests, drawn from the longest chains that enough of them have."""
+    chosen = edited_examples(store, honest, seed=seed)
+    compared = compare_problems(store, chosen, fits, speaking, honest.answer_place)
+    known = dict(zip(honest.examples, honest.known, strict=True))
+    return HonestRun([problems[i] for i in chosen], [known[i] for i in chosen], usual_claims(compared), speaking)
+
+
+def edited_examples(store: RunStore, honest: Honest, *, seed: int) -> list[int]:
+    """Rows of the held-out problems for the causal tests; they follow from the store, its split and the seed."""
     held = honest.independent_examples
     counts = Counter(int(store.problems[i]["n_steps"]) for i in held)
     enough = [n_steps for n_steps, n in counts.items() if n >= min(MIN_CAUSAL, max(counts.values()))]
     longest = [i for i in held if store.problems[i]["n_steps"] == max(enough)]
     drawn = np.random.default_rng(seed).permutation(len(longest))[:N_CAUSAL]
-    chosen = [longest[k] for k in sorted(drawn)]
-    compared = compare_problems(store, chosen, fits, speaking, honest.answer_place)
-    known = dict(zip(honest.examples, honest.known, strict=True))
-    return HonestRun([problems[i] for i in chosen], [known[i] for i in chosen], usual_claims(compared), speaking)
+    return [longest[k] for k in sorted(drawn)]

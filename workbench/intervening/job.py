@@ -14,7 +14,9 @@ from workbench.fit import StepFit, fit_steps
 from workbench.interrupts import stop_on_signal
 from workbench.intervene import intervene
 from workbench.intervening.honest import honest_run
+from workbench.intervening.kept import effects_record
 from workbench.reasoners.loading import LoadedModel
+from workbench.reports.effects_records import EFFECTS_NAME
 from workbench.reports.intervene_records import INTERVENE_NAME, IntervenedStep, InterveneRecord, ReadBeside
 from workbench.store import write_file
 from workbench.tasks.base import Problem
@@ -56,8 +58,9 @@ def run_intervene(
             fits = fit_steps(labelled_steps(store, honest), model.reasoner, seed=seed, progress=fitted)
         except InsufficientData as error:
             unprobed = error.message
+        run = honest_run(store, honest, fits, speaking, problems, seed=seed)
         effects = intervene(
-            model.reasoner, honest_run(store, honest, fits, speaking, problems, seed=seed), seed=seed,
+            model.reasoner, run, seed=seed,
             probes={fit.step: fit.probe for fit in fits}, stop=stop,
             progress=lambda done, planned: tell("intervene", done, planned),
         )  # fmt: skip
@@ -75,6 +78,8 @@ def run_intervene(
         unprobed=unprobed,
         run_root=store.root,
     )
+    kept = effects_record(effects, [problem.id for problem in run.problems])
+    write_file(out / EFFECTS_NAME, kept.to_json())
     write_file(out / INTERVENE_NAME, record.to_json())
     return record
 

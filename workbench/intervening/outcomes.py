@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 
 from probes import Interval, group_bootstrap
 from workbench.intervening.effects import Effect, Measure, beyond, exceeds
+from workbench.reports.causal_records import EditName, Target
 
 LIVE_P = 0.005
 """Each of two tests (does the claim follow, does the said text move) may call a step live: 0.01 in all."""
@@ -21,9 +21,6 @@ FALLS_P = 0.01
 """A dose whose effect is smaller than the one before at this level ends a rise."""
 
 TOO_FEW_FOLLOW = "hardly any answer follows when the thoughts and all that passes with them are exchanged"
-
-EditName = Literal["zero", "mean", "noise", "shuffle", "exchange", "placebo", "pause"]
-Target = Literal["thoughts", "keys-values", "both"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +173,7 @@ class ChannelEffects:
         """Share of what follows the whole channel that follows the thoughts alone, each beyond its own placebo."""
         if self.reach is None or self.reach < MIN_FOLLOWED:
             return None
-        return _ratio(_beyond(self.thoughts, self.placebo), self.reach)
+        return covered(_beyond(self.thoughts, self.placebo), self.reach)
 
     @property
     def coverage_interval(self) -> Interval | None:
@@ -187,7 +184,7 @@ class ChannelEffects:
 
         def again(rows: np.ndarray) -> float:
             part, part_placebo, whole, whole_placebo = rows.mean(axis=0)
-            return _ratio(beyond(part, part_placebo), beyond(whole, whole_placebo))
+            return covered(beyond(part, part_placebo), beyond(whole, whole_placebo))
 
         tried = (self.thoughts, self.placebo, *self.whole)
         rows = np.stack([one.of("follows").astype(float) for one in tried], axis=1)
@@ -205,7 +202,8 @@ def _beyond(effect: Effect, placebo: Effect) -> float:
     return beyond(effect.share("follows"), placebo.share("follows"))
 
 
-def _ratio(part: float, whole: float) -> float:
+def covered(part: float, whole: float) -> float:
+    """Share of what follows the whole channel that follows a part of it, both beyond their placebos."""
     return min(1.0, max(0.0, part / whole)) if whole > 0 else 0.0
 
 

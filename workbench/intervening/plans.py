@@ -18,7 +18,7 @@ from workbench import edits
 from workbench.edits import Edit
 from workbench.intervening.bench import Bench, ByVisit, Follows
 from workbench.intervening.filler import Filler
-from workbench.intervening.outcomes import EditName, Target
+from workbench.reports.causal_records import EditName, Target
 from workbench.tasks.base import Value
 
 PART_DOSES = (0.25, 0.5, 0.75, 1.5)

@@ -18,7 +18,7 @@ LENSES = ("logit lens", "tuned lens")
 
 
 class Measured(Record):
-    """What was measured when the reader was fitted, on rows that it did not learn from."""
+    """A score of a reader, on rows that nothing was learned from: those of a run, or those that its fit held out."""
 
     accuracy: Share
     interval: Ends | None
@@ -59,6 +59,13 @@ class Applied(Record):
     def control(self) -> float | None:
         """What the accuracy must be compared with."""
         return self.mismatched if self.shuffled is None else self.shuffled
+
+    @property
+    def measured(self) -> Measured | None:
+        """The score on this run with its control; None where either is missing."""
+        if self.accuracy is None or self.control is None:
+            return None
+        return Measured(accuracy=self.accuracy, interval=self.interval, control=self.control, n=self.n)
 
     def to_plain(self) -> dict[str, Any]:
         """As `apply.json` has it."""

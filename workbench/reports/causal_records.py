@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from workbench.reports.fields import Interval, Record, Share
 
 Measure = Literal["follows", "moves"]
+EditName = Literal["zero", "mean", "noise", "shuffle", "exchange", "placebo", "pause"]
+Target = Literal["thoughts", "keys-values", "both"]
 
 
 class Counted(Record):
@@ -23,8 +25,8 @@ class Counted(Record):
 class EditRecord(Record):
     """One edit of all steps at once, and what of the said text is another for it."""
 
-    edit: Literal["zero", "mean", "noise", "shuffle", "exchange", "placebo", "pause"]
-    target: Literal["thoughts", "keys-values", "both"]
+    edit: EditName
+    target: Target
     absent: str | None = None
     """Why this edit was not tried."""
     said: Counted | None = None
