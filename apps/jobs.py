@@ -49,7 +49,11 @@ def form(root: Path) -> None:
     missing = [name for name in needs if not offered[name]]
     if missing:
         st.info(f"These folders hold no {' and no '.join(_plain(name) for name in missing)}.")
-        st.code("workbench organism export liar --out runs/liar-model", language=None)
+        made = root / "liar-model"
+        commands = [f"workbench organism export liar --out {made}"]
+        if "run" in missing:
+            commands.append(f"workbench capture {made} --problems {made / 'problems.jsonl'} --out {root / 'run'}")
+        st.code(visible("\n".join(commands), keep_lines=True).replace("⏎\n", "\n"), language=None, wrap_lines=True)
         return
     columns = st.columns(len(needs) + 1)
     chosen = {

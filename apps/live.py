@@ -22,6 +22,7 @@ NOTHING, ZERO, SWAP = "leave them as they are", "zero", "swap in another problem
 ALL_STEPS = "all steps"
 TYPED = "a prompt of my own"
 MAX_PROMPT = 4000
+BY_HAND = "workbench live MODEL --audit runs/mine --problem ID --edit swap --step 0 --donor ID --out runs/live-1"
 LINKED: Any = {"bind": "query-params"}
 """Kept in the address bar; a prompt that was typed is not."""
 
@@ -29,14 +30,26 @@ LINKED: Any = {"bind": "query-params"}
 def why_not(directory: Path, audit: AuditRecord) -> str | None:
     """Why nothing can be run on this audit; None where it can."""
     if find_spec("torch") is None:
-        return "torch is not installed here: models cannot run. Everything else of the dashboard works."
+        return "torch is not installed here: models cannot run. Everything else works. `pip install torch` brings it."
     if not (directory / "probes" / "probes.safetensors").is_file():
         return "The probes of this audit are not beside it: nothing could read the thoughts."
-    if audit.model.source not in data.organisms() and not any(
-        str(folder) == audit.model.source for root in data.roots() for folder in data.model_folders(root)
-    ):
+    if model_of(audit) is None:
         return "Its model is no bundled organism, and lies in none of the folders the dashboard was started with."
     return None
+
+
+def model_of(audit: AuditRecord) -> str | None:
+    """The audited model as MODEL: a bundled organism, or a folder below those the dashboard was started with.
+
+    A record has the folder as it was typed, perhaps from elsewhere: it is looked for from here and from those folders.
+    """
+    if audit.model.source in data.organisms():
+        return audit.model.source
+    roots = [root.resolve() for root in data.roots()]
+    allowed = {folder.resolve() for root in roots for folder in data.model_folders(root)}
+    bases = [Path.cwd(), *roots, *(root.parent for root in roots)]
+    found = ((base / audit.model.source).resolve() for base in bases)
+    return next((str(folder) for folder in found if folder in allowed), None)
 
 
 def ask(directory: Path, audit: AuditRecord, *, problem: str | None = None, donor: str | None = None) -> None:
@@ -75,7 +88,7 @@ def _run(
     taken = {job.spec.title for job in jobs_in(root)} | {path.name for path in root.glob("live-*")}
     number = next(number for number in count(1) if f"live-{number}" not in taken)
     out = root / f"live-{number}"
-    command = ["live", audit.model.source, "--audit", str(directory.resolve()), "--out", str(out)]
+    command = ["live", model_of(audit) or audit.model.source, "--audit", str(directory.resolve()), "--out", str(out)]
     command.append(f"--prompt={prompt}" if wanted == TYPED else f"--problem={wanted}")
     if kind != NOTHING:
         command += ["--edit", "zero" if kind == ZERO else "swap"]
@@ -88,11 +101,13 @@ def _run(
         st.text(visible(error.message))
         return
     st.session_state["live-job"] = job.name
-    st.session_state["tried"] = out.name
+    st.session_state["live-new"] = out.name
 
 
 def watch() -> None:
-    """The job that runs, until it ends."""
+    """The job that runs, until it ends; what it wrote is shown as soon as its intact half is there."""
+    if st.session_state.get("live-new") in kept():
+        st.session_state["tried"] = st.session_state.pop("live-new")
     name = st.session_state.get("live-job")
     found = [job for job in jobs_in(data.working_root()) if job.name == name]
     if found:
@@ -103,7 +118,7 @@ def _watched(name: str, was_alive: bool) -> None:
     job = next((one for one in jobs_in(data.working_root()) if one.name == name), None)
     if job is None:
         return
-    if was_alive and not job.alive:
+    if (was_alive and not job.alive) or st.session_state.get("live-new") in kept():
         st.rerun()
     if job.alive:
         st.progress(min(0.9, 0.1 + 0.4 * job.status.done), text="The model runs in a process of its own …")
@@ -127,7 +142,8 @@ def show(audit: AuditRecord) -> None:
     """One kept run: intact above edited, and what followed."""
     found = kept()
     if not found:
-        st.info("Nothing was run yet. Choose a problem and press **Run**: its thoughts and words appear here.")
+        st.info("Nothing was run yet. Choose a problem and press **Run**: its thoughts and words appear here. Or type:")
+        st.code(BY_HAND, language=None, wrap_lines=True)
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption("Run by hand", width=84)

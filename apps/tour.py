@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -73,13 +73,26 @@ def the_swap(directory: Path, audit: AuditRecord, problem: ProblemRecord) -> Non
     if reason is not None:
         st.info(reason)
         return
-    honest = [one.id for one in by_score(audit) if one.verdict == "agrees"]
-    if len(honest) < 2:
-        st.info("This audit has fewer than two problems that agree: choose them yourself on the page Live.")
+    pair = apart_at_last([one for one in by_score(audit) if one.verdict == "agrees"])
+    if pair is None:
+        st.info("No two problems that agree hold different last thoughts: choose some yourself on the page Live.")
         return
-    live.ask(directory, audit, problem=honest[0], donor=honest[-1])
+    live.ask(directory, audit, problem=pair[0].id, donor=pair[1].id)
     live.watch()
     live.show(audit)
+
+
+def apart_at_last(problems: Sequence[ProblemRecord]) -> tuple[ProblemRecord, ProblemRecord] | None:
+    """The first problem, and the last one whose last thought holds another value: a swap of them must show."""
+
+    def last(problem: ProblemRecord) -> str | None:
+        held = [row for row in problem.steps if row.step is not None]
+        return max(held, key=lambda row: row.step or 0).decoded if held else None
+
+    if not problems:
+        return None
+    other = next((one for one in reversed(problems) if last(one) != last(problems[0])), None)
+    return None if other is None else (problems[0], other)
 
 
 LOOKS: tuple[tuple[str, Look], ...] = (

@@ -15,6 +15,7 @@ from test_browser import (  # noqa: F401
     hero_of,
     new_page,
     open_page,
+    press_until_shown,
     pytestmark,
     shown,
 )  # fmt: skip
@@ -28,6 +29,9 @@ from workbench.serve import DEMO_AUDIT
 
 AUDIT = read_audit(DEMO_AUDIT)
 WORST, SECOND = by_score(AUDIT)[:2]
+HELD = [row.decoded for row in WORST.steps]
+ALONE = next(row for row in WORST.steps[1:] if row.step and HELD.count(row.decoded) == 1)
+"""A thought whose value no other thought holds, so that a click on it picks its step and no other."""
 HONEST = [problem for problem in by_score(AUDIT) if problem.verdict == "agrees"]
 
 
@@ -69,12 +73,12 @@ def test_the_first_ten_minutes(address, new_page, folder, tmp_path, scheme):  # 
     page.goto(f"{address}/trace?run=liar&problem={WORST.id}")
     shown(page, "Latent step 0")
     page.wait_for_timeout(800)
-    click_box(page, next(row.decoded for row in WORST.steps if row.step == 2))
-    page.get_by_text(re.compile(r"^Latent step [0-3]$")).first.wait_for()
-
-    open_page(page, "Explore", "Grid")
-    shown(page, "Readings")
-    page.get_by_text(re.compile("reads .* with probability")).wait_for()
+    click_box(page, ALONE.decoded)
+    shown(page, f"Latent step {ALONE.step}")
+    page.wait_for_timeout(800)
+    press_until_shown(page, "g", "Readings")
+    page.get_by_text(re.compile(f"latent step {ALONE.step}: reads {ALONE.decoded} with probability")).wait_for()
+    assert f"problem={WORST.id}" in page.url
 
     page.goto(f"{address}/live?run=liar")
     page.get_by_text("They hold:").wait_for()

@@ -12,6 +12,7 @@ from test_dashboard import opened, words  # type: ignore[import-not-found]
 from apps.glossary import WORDS
 from apps.tour import LOOKS
 from workbench.figures.palette import STATUSES
+from workbench.jobs.folder import wait
 from workbench.serve import DEMO_AUDIT
 
 
@@ -37,6 +38,17 @@ def test_the_tour_walks_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             after.click().run()
     assert next(one for one in app.button if one.label == "Next").disabled
     assert any("check-model" in block.value for block in app.code)
+
+
+def test_the_swap_of_the_tour_flips_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["dashboard.py", str(DEMO_AUDIT)])
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    app = opened("tour", look="Swap a thought")
+    next(one for one in app.button if one.label == "Run").click().run()
+    assert wait(tmp_path / "neuralese-workbench" / "jobs" / "0001-live", seconds=120).status.state == "done"
+    app.run()
+    assert any("it answers" in text and "instead of" in text for text in words(app))
+    assert not app.exception
 
 
 def test_an_audit_without_problems_has_no_tour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

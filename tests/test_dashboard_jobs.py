@@ -11,8 +11,11 @@ import pytest
 from audit_factory import make_audit, write_audit  # type: ignore[import-not-found]
 from test_dashboard import opened, words  # type: ignore[import-not-found]
 
-from workbench.jobs import JobStatus, read_job
+from workbench.jobs import JobStatus, read_job, start
 from workbench.jobs.folder import wait, write_status
+from workbench.organisms.export import organism_problems
+from workbench.organisms.recipes import organism
+from workbench.tasks import problem_lines
 
 
 @pytest.fixture
@@ -69,6 +72,31 @@ def test_a_name_is_never_a_path(folder: Path, name: str) -> None:
     app.text_input(key="job-name").input(name).run()
     assert next(one for one in app.button if one.label == "Start").disabled
     assert app.warning
+
+
+def test_a_job_is_cancelled_and_resumed_from_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest, _ = organism_problems(organism("liar"), seed=3, n_problems=10)
+    (folder / "problems.jsonl").write_bytes(problem_lines(item.problem for item in honest[:60]))
+    command = ["capture", "organism:liar", "--problems", str(folder / "problems.jsonl"), "--out", str(folder / "run")]
+    place = start(folder, command, title="capture run").folder
+    app = opened("jobs")
+
+    def press(label: str) -> None:
+        next(one for one in app.button if one.label == label).click().run()
+
+    if any(one.label == "Cancel" for one in app.button):  # it may have ended already
+        press("Cancel")
+    ended = wait(place, seconds=120).status.state
+    assert ended in ("cancelled", "done")
+    if ended == "done":
+        write_status(place, JobStatus(state="cancelled", attempts=1))
+    app.run()
+    press("Resume")
+    assert not app.exception
+    assert wait(place, seconds=120).status.state == "done"
+    assert read_job(place).status.attempts == 2
+    again = opened("jobs")  # as another server would
+    assert any("done" in str(frame.value["state"].tolist()) for frame in again.dataframe)
 
 
 def test_a_job_is_started_from_the_page(folder: Path) -> None:

@@ -146,6 +146,10 @@ def test_exports_hold_what_is_shown(folder: Path) -> None:
     plain = json.loads(findings_json(AUDIT, found, provenance=PROVENANCE))
     assert plain["rows"] == rows
     assert len(plain["events"]) == 6
+    labels = [event["labels"] for event in plain["events"] if event["labels"]]
+    allowed = plain["label_schema"]["properties"]
+    assert labels
+    assert all(label[name] in allowed[name]["enum"] for label in labels for name in plain["label_schema"]["required"])
     assert plain["command"] == "workbench audit organism:liar --out runs/x"
     page = findings_html(AUDIT, found, provenance=PROVENANCE)
     assert "p-0003" not in page

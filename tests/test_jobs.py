@@ -63,7 +63,7 @@ def test_a_job_that_fails_says_why(tmp_path: Path) -> None:
 
 
 def test_a_cancelled_job_is_resumed(tmp_path: Path) -> None:
-    job = start(tmp_path, capturing(tmp_path, 40), title="some")
+    job = start(tmp_path, capturing(tmp_path, 400), title="some")
     until_it_runs(job.folder)
     with pytest.raises(ConfigError, match="is running"):
         resume(job.folder)
@@ -73,7 +73,7 @@ def test_a_cancelled_job_is_resumed(tmp_path: Path) -> None:
     assert stopped.status.exit_code in (130, -signal.SIGINT)
     ended = wait(resume(job.folder).folder, seconds=240)
     assert (ended.status.state, ended.status.attempts) == ("done", 2)
-    assert len(RunStore(tmp_path / "run").problems) == 40
+    assert len(RunStore(tmp_path / "run").problems) == 400
 
 
 def test_a_job_whose_process_was_killed_is_lost_and_can_be_resumed(tmp_path: Path) -> None:

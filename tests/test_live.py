@@ -109,6 +109,64 @@ def test_the_page_runs_it_in_a_job_and_shows_that_the_answer_follows(
     assert not app.exception
 
 
+def test_the_intact_run_is_kept_before_the_edited_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from workbench import live
+
+    seen = []
+    edited = live._edit
+
+    def looked(*asked: Any) -> Any:
+        seen.append(read_live(tmp_path / "zero"))
+        return edited(*asked)
+
+    monkeypatch.setattr(live, "_edit", looked)
+    record = tried(tmp_path / "zero", "--edit", "zero")
+    assert [(one.edited, one.edit) for one in seen] == [(None, None)]
+    assert seen[0].intact == record.intact
+    assert record.edited is not None
+
+
+def test_a_second_run_by_hand_is_the_one_that_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["dashboard.py", str(DEMO_AUDIT)])
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    root = tmp_path / "neuralese-workbench"
+    tried(root / "live-1", problem=LYING.id)
+    app = opened("live")
+    assert app.selectbox(key="tried").value == "live-1"
+    next(one for one in app.button if one.label == "Run").click().run()
+    assert wait(root / "jobs" / "0001-live", seconds=120).status.state == "done"
+    app.run()
+    assert app.selectbox(key="tried").value == "live-2"
+    assert not app.exception
+
+
+@pytest.mark.parametrize(("source", "is_found"), [("model", True), ("runs/model", True), ("/etc", False), ("x", False)])
+def test_a_model_folder_is_found_however_it_was_typed(
+    source: str, is_found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from audit_factory import make_audit  # type: ignore[import-not-found]
+
+    from apps.live import model_of
+
+    model = tmp_path / "runs" / "model"
+    model.mkdir(parents=True)
+    (model / "reasoner.toml").write_text("")
+    monkeypatch.setattr(sys, "argv", ["dashboard.py", str(tmp_path / "runs")])
+    audit = make_audit()
+    asked = audit.model_copy(update={"model": audit.model.model_copy(update={"source": source})})
+    assert model_of(asked) == (str(model) if is_found else None)
+
+
+def test_without_torch_it_says_so_and_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from apps import live
+
+    monkeypatch.setattr(sys, "argv", ["dashboard.py", str(DEMO_AUDIT)])
+    monkeypatch.setattr(live, "find_spec", lambda name: None)
+    app = opened("live")
+    assert "torch is not installed" in app.info[0].value
+    assert next(one for one in app.button if one.label == "Run").disabled
+
+
 def test_an_audit_without_its_probes_says_why_nothing_can_be_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

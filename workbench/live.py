@@ -64,7 +64,7 @@ def run_live(
         model: what is run.
         audit_folder: of an audit of the same model.
         problem: what it is asked.
-        out: folder for `live.json`.
+        out: folder for `live.json`, which is written once the intact run is done, and again after the edited one.
         edit: what is done to its thoughts, if anything.
         donor: whose thoughts are put in, of a swap.
         seed: of reasoners that sample.
@@ -88,18 +88,21 @@ def run_live(
     if edit is not None and edit.step is not None and edit.step >= n_steps:
         raise ConfigError("the problem takes no such step", field="step", expected=f"below {n_steps}", found=edit.step)
     records = [_record(plain, k, one, probes, model) for k, one in enumerate(problems)]
-    edited = None
+    record = LiveRecord(
+        model=model_record(model), run_root=audit.run_root, probes_root=audit.probes_root, seed=seed, edit=None,
+        intact=records[0], edited=None, donor=None, changes=[],
+    )  # fmt: skip
+    make_folder(out)
+    write_file(out / NAME, record.to_json())  # whoever watches sees the intact run before the edited one
     if edit is not None:
         change = {"thought": _edit(edit, plain)}
         trace = model.reasoner.run([problem], read=["thought"], edits=change, seeds=seeds[:1])
         edited = _record(trace, 0, problem, probes, model)
-    record = LiveRecord(
-        model=model_record(model), run_root=audit.run_root, probes_root=audit.probes_root, seed=seed, edit=edit,
-        intact=records[0], edited=edited, donor=records[1] if donor is not None else None,
-        changes=changes_between(records[0], edited) if edited is not None else [],
-    )  # fmt: skip
-    make_folder(out)
-    write_file(out / NAME, record.to_json())
+        record = record.model_copy(update={
+            "edit": edit, "edited": edited, "donor": records[1] if donor is not None else None,
+            "changes": changes_between(records[0], edited),
+        })  # fmt: skip
+        write_file(out / NAME, record.to_json())
     return record
 
 

@@ -20,10 +20,16 @@ narrow, search, _ = st.columns(
     [7.2, 3, 1.4], vertical_alignment="center"
 )  # the table's own buttons float above its right end
 VERDICTS = ["all", "diverges", "cannot-tell", "agrees"]
-widgets.start_with("Verdict", "verdict", VERDICTS)
+widgets.say_unknown("Verdict", "verdict", VERDICTS)
 with narrow, st.container(horizontal=True, vertical_alignment="center"):
     verdict = st.segmented_control(
-        "Verdict", VERDICTS, key="verdict", bind="query-params", required=True, label_visibility="collapsed"
+        "Verdict",
+        VERDICTS,
+        default="all",
+        key="verdict",
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
     )
     counted = st.empty()
 words = search.text_input(

@@ -67,6 +67,8 @@ def sentence(problem: ProblemRecord) -> str:
             few = f"{len(apart)} of {len(problem.steps)} steps read otherwise"
             return f"Agrees: {few}, no more than on honest problems."
         held = _names([row.decoded for row in problem.steps])
+        if not held:
+            return "Agrees, though no thought was compared with what is said."
         return f"Agrees: what is said is what the thoughts hold ({held})."
     if not apart:
         return f"Diverges: score {problem.score:.3g} lies beyond honest problems, though no single step does."

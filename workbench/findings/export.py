@@ -13,7 +13,7 @@ from markupsafe import Markup
 from workbench.figures.svg import hero_svg
 from workbench.figures.words import number, sentence
 from workbench.findings.agreement import agreements
-from workbench.findings.records import Finding
+from workbench.findings.records import Finding, Labels
 from workbench.jsonio import canonical_json
 from workbench.reports.escape import csv_cell
 from workbench.reports.headline import headlines, notices, verdict_line
@@ -64,7 +64,7 @@ def findings_csv(audit: AuditRecord, found: Sequence[Finding]) -> str:
 
 
 def findings_json(audit: AuditRecord, found: Sequence[Finding], *, provenance: Mapping[str, Any]) -> bytes:
-    """Canonical JSON: the rows, every event behind them, the problems they are about, and how to reproduce them."""
+    """Canonical JSON: the rows, the schema of labels, every event, their problems, and how to reproduce them."""
     kept = standing(found)
     return canonical_json({
         "schema": SCHEMA,
@@ -75,6 +75,7 @@ def findings_json(audit: AuditRecord, found: Sequence[Finding], *, provenance: M
         "verdict": audit.summary.verdict,
         "command": shown_command(provenance),
         "rows": findings_rows(audit, found),
+        "label_schema": Labels.model_json_schema(),
         "events": [event.model_dump(mode="json", by_alias=True) for one in kept for event in one.events],
         "problems": [audit.problem(name).model_dump(mode="json") for name in dict.fromkeys(o.problem for o in kept)],
         "agreement": [
