@@ -103,8 +103,8 @@ def test_each_thought_bears_the_number_of_its_step():
     steps = [step_of(s, "a", "a", s) for s in (1, 2, 5)]
     problem = problem_of("p", steps, ["a"] * 6)
     figure = hero(problem, make_audit([problem], n_steps=6))
-    above = [(note.text, note.x) for note in figure.layout.annotations if note.text.startswith("step ")]
-    assert above == [("step 1", 0.0), ("step 2", 1.0), ("step 5", 2.0)]
+    above = next(trace for trace in figure.data if trace.type == "scatter" and trace.mode == "text")
+    assert list(zip(above.text, above.x, strict=True)) == [("step 1", 0.0), ("step 2", 1.0), ("step 5", 2.0)]
 
 
 def test_every_status_stands_in_the_legend_with_its_own_glyph():

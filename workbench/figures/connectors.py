@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import plotly.graph_objects as go
-
 from workbench.figures.palette import MARKS, STATUSES, Ink
 from workbench.figures.picture import Form, Link, Picture, Stub
 from workbench.reports.records import StepStatus
 
 Segment = tuple[float, float, float, float]
+Trace = dict[str, Any]
+"""A trace as Plotly's JSON has it."""
 NOWHERE: list[Any] = [None]
 """A trace without a point: only its legend entry shows."""
+
+
+def trace(kind: str, **parts: Any) -> Trace:
+    """A trace that is checked once, with its figure: Plotly's own objects would be made and checked twice."""
+    return {"type": kind, **parts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ def _strokes(drawn: Picture, lanes: Lanes) -> list[tuple[StepStatus, float, list
     return [(status, width, segments) for (status, width), segments in sorted(by_look.items())]
 
 
-def connector_lines(drawn: Picture, lanes: Lanes) -> list[go.Scatter]:
+def connector_lines(drawn: Picture, lanes: Lanes) -> list[Trace]:
     """One trace per status and width."""
     traces = []
     for status, width, segments in _strokes(drawn, lanes):
@@ -72,7 +77,7 @@ def connector_lines(drawn: Picture, lanes: Lanes) -> list[go.Scatter]:
         line = {"width": width, "color": MARKS[status].fill, "dash": dash}
         opacity = 0.7 if status == "agree" else 1.0
         traces.append(
-            go.Scatter(x=x, y=y, mode="lines", line=line, opacity=opacity, hoverinfo="skip", showlegend=False)
+            trace("scatter", x=x, y=y, mode="lines", line=line, opacity=opacity, hoverinfo="skip", showlegend=False)
         )
     return traces
 
@@ -85,7 +90,7 @@ def _glyph_of(item: Link | Stub, lanes: Lanes) -> tuple[float, float, str]:
     return item.x, lanes.box + 0.26 * lanes.gap, item.label
 
 
-def glyphs(drawn: Picture, lanes: Lanes, ink: Ink) -> list[go.Scatter]:
+def glyphs(drawn: Picture, lanes: Lanes, ink: Ink) -> list[Trace]:
     """The marks at broken ends; every status has a legend entry, so that the vocabulary stays in sight."""
     traces = []
     size = 12 if drawn.form == "words" else 8
@@ -95,7 +100,8 @@ def glyphs(drawn: Picture, lanes: Lanes, ink: Ink) -> list[go.Scatter]:
         ends = [_glyph_of(item, lanes) for item in items]
         mark = MARKS[status]
         traces.append(
-            go.Scatter(
+            trace(
+                "scatter",
                 x=[x for x, _, _ in ends] or NOWHERE,
                 y=[y for _, y, _ in ends] or NOWHERE,
                 text=[label for _, _, label in ends],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
-from workbench.figures.connectors import LANES, NOWHERE, Lanes, connector_lines, glyphs
+from workbench.figures.connectors import LANES, NOWHERE, Lanes, Trace, connector_lines, glyphs, trace
 from workbench.figures.palette import INKS, MARKS, Ink, Theme
-from workbench.figures.picture import BOX_WIDTH, Bar, Box, Form, Picture, picture
+from workbench.figures.picture import BOX_WIDTH, Bar, Box, Form, picture
 from workbench.reports.escape import plotly_text
 from workbench.reports.records import AuditRecord, ProblemRecord, StepStatus
 
@@ -28,10 +29,11 @@ def _hover(lines: Sequence[str]) -> str:
     return "<br>".join(plotly_text(line) for line in lines)
 
 
-def _boxes(boxes: Sequence[Box], lanes: Lanes, form: Form, ink: Ink) -> go.Bar:
+def _boxes(boxes: Sequence[Box], lanes: Lanes, form: Form, ink: Ink) -> Trace:
     lane = boxes[0].lane
     apart = [box.status not in {"agree", None} for box in boxes]
-    return go.Bar(
+    return trace(
+        "bar",
         x=[box.x for box in boxes],
         width=[box.width for box in boxes],
         base=[lanes.height - lanes.box if lane == "thought" else 0] * len(boxes),
@@ -59,9 +61,10 @@ def _boxes(boxes: Sequence[Box], lanes: Lanes, form: Form, ink: Ink) -> go.Bar:
     )
 
 
-def _divergence(bars: Sequence[Bar], ink: Ink) -> list[go.Bar]:
+def _divergence(bars: Sequence[Bar], ink: Ink) -> list[Trace]:
     known = [bar for bar in bars if bar.high is not None]
-    band = go.Bar(
+    band = trace(
+        "bar",
         x=[bar.x for bar in known] or NOWHERE,
         base=[bar.low for bar in known] or NOWHERE,
         y=[max((bar.high or 0.0) - bar.low, 0.012) for bar in known] or NOWHERE,
@@ -81,7 +84,8 @@ def _divergence(bars: Sequence[Bar], ink: Ink) -> list[go.Bar]:
         },
         "line": {"color": ink.ink, "width": [1.5 if bar.above else 0 for bar in bars]},
     }
-    height = go.Bar(
+    height = trace(
+        "bar",
         x=[bar.x for bar in bars],
         y=[max(bar.bits, 0.008) for bar in bars],
         width=0.5,
@@ -97,30 +101,45 @@ def _divergence(bars: Sequence[Bar], ink: Ink) -> list[go.Bar]:
     return [band, height]
 
 
-def _axes(figure: go.Figure, drawn: Picture, lanes: Lanes, ink: Ink, columns: int) -> None:
-    inner = lanes.height + _BETWEEN + _BARS
-    thoughts = [box for box in drawn.boxes if box.lane == "thought"]
-    every = max(1, -(-len(thoughts) // 20))
-    tick = {"size": 12, "color": ink.faint}
-    figure.update_xaxes(
-        range=[-0.55, columns - 0.45],
-        fixedrange=True,
-        showgrid=False,
-        zeroline=False,
-        anchor="y2",
-        tickvals=[box.x for box in thoughts[::every]],
-        ticktext=[str(box.index) for box in thoughts[::every]],
-        tickfont=tick,
-        title={"text": "latent step", "font": tick, "standoff": 4},
+def _numbers(thoughts: Sequence[Box], lanes: Lanes, form: Form, ink: Ink) -> Trace:
+    """Of the steps, above their thoughts: the axis may lie below the edge of a small screen."""
+    word = "step " if form == "words" else ""
+    return trace(
+        "scatter",
+        x=[box.x for box in thoughts],
+        y=[lanes.height] * len(thoughts),
+        text=[f"{word}{box.index}" for box in thoughts],
+        mode="text",
+        textposition="top center",
+        textfont={"size": 12, "color": ink.faint},
+        cliponaxis=False,
+        hoverinfo="skip",
+        showlegend=False,
     )
-    figure.update_layout(
-        yaxis={
+
+
+def _axes(thoughts: Sequence[Box], lanes: Lanes, ink: Ink, columns: int) -> dict[str, Any]:
+    inner = lanes.height + _BETWEEN + _BARS
+    tick = {"size": 12, "color": ink.faint}
+    return {
+        "xaxis": {
+            "range": [-0.55, columns - 0.45],
+            "fixedrange": True,
+            "showgrid": False,
+            "zeroline": False,
+            "anchor": "y2",
+            "tickvals": [box.x for box in thoughts],
+            "ticktext": [str(box.index) for box in thoughts],
+            "tickfont": tick,
+            "title": {"text": "latent step", "font": tick, "standoff": 4},
+        },
+        "yaxis": {
             "domain": [(_BARS + _BETWEEN) / inner, 1],
             "range": [-2, lanes.height + 2],
             "visible": False,
             "fixedrange": True,
         },
-        yaxis2={
+        "yaxis2": {
             "domain": [0, _BARS / inner],
             "range": [0, 1.02],
             "tickvals": [0, 0.5, 1],
@@ -130,36 +149,19 @@ def _axes(figure: go.Figure, drawn: Picture, lanes: Lanes, ink: Ink, columns: in
             "fixedrange": True,
             "anchor": "x",
         },
-    )
-    word = "step " if drawn.form == "words" else ""
-    for box in thoughts[::every]:  # the axis may lie below the edge of a small screen
-        figure.add_annotation(
-            text=f"{word}{box.index}", x=box.x, y=lanes.height, yanchor="bottom", showarrow=False, font=tick
-        )
-    for text, y in (("THINKS", lanes.height - lanes.box / 2), ("SAYS", lanes.box / 2)):
-        figure.add_annotation(
-            text=f"<b>{text}</b>",
-            x=0,
-            xref="paper",
-            xanchor="right",
-            xshift=-8,
-            y=y,
-            yref="y",
-            showarrow=False,
-            font={"size": 13, "color": ink.faint},
-        )
-    figure.add_annotation(
-        text="divergence<br>(bits)",
-        x=0,
-        xref="paper",
-        xanchor="right",
-        xshift=-30,
-        y=0.5,
-        yref="y2",
-        showarrow=False,
-        font={"size": 12, "color": ink.faint},
-        align="right",
-    )
+    }
+
+
+def _names(lanes: Lanes, ink: Ink) -> list[dict[str, Any]]:
+    beside = {"x": 0, "xref": "paper", "xanchor": "right", "showarrow": False}
+    lane = beside | {"xshift": -8, "yref": "y", "font": {"size": 13, "color": ink.faint}}
+    return [
+        lane | {"text": "<b>THINKS</b>", "y": lanes.height - lanes.box / 2},
+        lane | {"text": "<b>SAYS</b>", "y": lanes.box / 2},
+        beside
+        | {"text": "divergence<br>(bits)", "xshift": -30, "y": 0.5, "yref": "y2", "align": "right"}
+        | {"font": {"size": 12, "color": ink.faint}},
+    ]
 
 
 def hero(
@@ -179,26 +181,38 @@ def hero(
     """
     drawn, ink = picture(problem, audit), INKS[theme]
     lanes = LANES[drawn.form]
-    figure = go.Figure()
-    figure.add_traces(connector_lines(drawn, lanes))
-    for lane in ("thought", "claim"):
-        if boxes := [box for box in drawn.boxes if box.lane == lane]:
-            figure.add_trace(_boxes(boxes, lanes, drawn.form, ink))
-    figure.add_traces(glyphs(drawn, lanes, ink))
-    figure.add_traces(_divergence(drawn.bars, ink))
-    figure.update_layout(
-        template="none",
-        height=_TOP + lanes.height + _BETWEEN + _BARS + _BOTTOM,
-        margin=MARGIN | {"t": _TOP, "b": _BOTTOM},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": FONT, "color": ink.ink, "size": 13},
-        barmode="overlay",
-        bargap=1 - BOX_WIDTH,
-        dragmode=False,
-        clickmode="event+select",
-        hoverlabel={"align": "left", "font": {"size": 12, "family": FONT}},
-        legend={
+    thoughts = [box for box in drawn.boxes if box.lane == "thought"]
+    every = max(1, -(-len(thoughts) // 20))
+    claims = [box for box in drawn.boxes if box.lane == "claim"]
+    traces = [
+        *connector_lines(drawn, lanes),
+        *(_boxes(boxes, lanes, drawn.form, ink) for boxes in (thoughts, claims) if boxes),
+        *glyphs(drawn, lanes, ink),
+        *_divergence(drawn.bars, ink),
+        _numbers(thoughts[::every], lanes, drawn.form, ink),
+    ]
+    shapes = []
+    if step is not None and step in drawn.column_of:
+        x = drawn.column_of[step]
+        line = {"color": ink.ink, "width": 1.5, "dash": "dot"}
+        look = {"fillcolor": "rgba(0,0,0,0)", "line": line, "layer": "below"}
+        shapes = [
+            {"type": "rect", "xref": "x", "yref": "paper", "x0": x - 0.5, "x1": x + 0.5, "y0": 0, "y1": 1, **look}
+        ]
+    # All at once: every later change would make Plotly check the whole figure anew.
+    layout = {
+        "template": "none",
+        "height": _TOP + lanes.height + _BETWEEN + _BARS + _BOTTOM,
+        "margin": MARGIN | {"t": _TOP, "b": _BOTTOM},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": FONT, "color": ink.ink, "size": 13},
+        "barmode": "overlay",
+        "bargap": 1 - BOX_WIDTH,
+        "dragmode": False,
+        "clickmode": "event+select",
+        "hoverlabel": {"align": "left", "font": {"size": 12, "family": FONT}},
+        "legend": {
             "orientation": "h",
             "x": 0,
             "y": 1 + _NUMBERS / (lanes.height + _BETWEEN + _BARS),
@@ -209,10 +223,8 @@ def hero(
             "itemdoubleclick": False,
             "traceorder": "normal",
         },
-    )
-    _axes(figure, drawn, lanes, ink, max(columns, drawn.n_columns))
-    if step is not None and step in drawn.column_of:
-        x = drawn.column_of[step]
-        look = {"fillcolor": "rgba(0,0,0,0)", "line": {"color": ink.ink, "width": 1.5, "dash": "dot"}, "layer": "below"}
-        figure.add_shape(type="rect", xref="x", yref="paper", x0=x - 0.5, x1=x + 0.5, y0=0, y1=1, **look)
-    return figure
+        "annotations": _names(lanes, ink),
+        "shapes": shapes,
+    }
+    axes = _axes(thoughts[::every], lanes, ink, max(columns, drawn.n_columns))
+    return go.Figure(data=traces, layout=layout | axes)
