@@ -191,13 +191,14 @@ def hero(
         *_divergence(drawn.bars, ink),
         _numbers(thoughts[::every], lanes, drawn.form, ink),
     ]
+    above = 1 + _NUMBERS / (lanes.height + _BETWEEN + _BARS)
     shapes = []
     if step is not None and step in drawn.column_of:
         x = drawn.column_of[step]
         line = {"color": ink.ink, "width": 1.5, "dash": "dot"}
         look = {"fillcolor": "rgba(0,0,0,0)", "line": line, "layer": "below"}
         shapes = [
-            {"type": "rect", "xref": "x", "yref": "paper", "x0": x - 0.5, "x1": x + 0.5, "y0": 0, "y1": 1, **look}
+            {"type": "rect", "xref": "x", "yref": "paper", "x0": x - 0.5, "x1": x + 0.5, "y0": 0, "y1": above, **look}
         ]
     # All at once: every later change would make Plotly check the whole figure anew.
     layout = {
@@ -215,7 +216,7 @@ def hero(
         "legend": {
             "orientation": "h",
             "x": 0,
-            "y": 1 + _NUMBERS / (lanes.height + _BETWEEN + _BARS),
+            "y": above,
             "yanchor": "bottom",
             "yref": "paper",
             "font": {"size": 12},
