@@ -52,6 +52,22 @@ def model_of(audit: AuditRecord) -> str | None:
     return next((str(folder) for folder in found if folder in allowed), None)
 
 
+def another_model(audit: AuditRecord) -> None:
+    """Which models could be run beside this one, and the commands that make the audit whose probes read them."""
+    folders = [str(folder) for root in data.roots() for folder in data.model_folders(root.resolve())]
+    others = [name for name in (*data.organisms(), *folders) if name != model_of(audit)]
+    with st.expander("Another model"):
+        st.write("What runs is the model of the audit that is chosen above: its probes read the thoughts. "
+                 "For another model, make an audit of it first (Jobs starts it too), then choose that.")  # fmt: skip
+        name = st.selectbox("Model", others, key="live-model", format_func=visible)
+        short = visible(name.removeprefix("organism:").rpartition("/")[2])
+        made = f"runs/{short}-model" if name in data.organisms() else visible(name)
+        export = [f"workbench organism export {short} --out {made}"] if name in data.organisms() else []
+        audit_it = (f"workbench audit {made} --calibration {made}/calibration.jsonl --problems {made}/problems.jsonl "
+                    f"--out runs/{short}")  # fmt: skip
+        st.code("\n".join([*export, audit_it]), language=None, wrap_lines=True)
+
+
 def ask(directory: Path, audit: AuditRecord, *, problem: str | None = None, donor: str | None = None) -> None:
     """Problem, edit, and the button that runs them; `problem` and `donor` are what is chosen to begin with."""
     ids = [one.id for one in by_score(audit)]

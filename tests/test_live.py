@@ -157,6 +157,20 @@ def test_a_model_folder_is_found_however_it_was_typed(
     assert model_of(asked) == (str(model) if is_found else None)
 
 
+def test_another_model_is_chosen_and_its_commands_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "reasoner.toml").write_text("")
+    monkeypatch.setattr(sys, "argv", ["dashboard.py", str(DEMO_AUDIT), str(tmp_path)])
+    app = opened("live")
+    models = app.selectbox(key="live-model")
+    assert "organism:liar" not in models.options  # the one that is run
+    assert str(tmp_path / "mine") in models.options
+    models.set_value("organism:evader").run()
+    shown = next(block.value for block in app.code if "organism export" in block.value)
+    assert shown.splitlines()[0] == "workbench organism export evader --out runs/evader-model"
+    assert shown.splitlines()[1].startswith("workbench audit runs/evader-model --calibration runs/evader-model/")
+
+
 def test_without_torch_it_says_so_and_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     from apps import live
 

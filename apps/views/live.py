@@ -18,4 +18,5 @@ if reason is not None:
 else:
     live.ask(directory, audit)
     live.watch()
+live.another_model(audit)
 live.show(audit)
