@@ -76,6 +76,12 @@ def test_a_cancelled_job_is_resumed(tmp_path: Path) -> None:
     assert len(RunStore(tmp_path / "run").problems) == 400
 
 
+def test_a_job_that_is_cancelled_while_it_starts_is_cancelled(tmp_path: Path) -> None:
+    job = start(tmp_path, capturing(tmp_path, 40), title="some")
+    cancel(job.folder)
+    assert wait(job.folder, seconds=120).status.state == "cancelled"
+
+
 def test_a_job_whose_process_was_killed_is_lost_and_can_be_resumed(tmp_path: Path) -> None:
     job = start(tmp_path, capturing(tmp_path, 40), title="some")
     until_it_runs(job.folder)

@@ -12,12 +12,16 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from workbench.errors import StoreBusy
 from workbench.jobs.folder import COMMAND_LOCK
 from workbench.store.locking import FolderLock
 
+INTERRUPTED = 130
 WAIT = 30.0
 """Seconds for the command of an attempt before to end."""
 
@@ -25,6 +29,7 @@ WAIT = 30.0
 def run_command(place: Path, arguments: list[str]) -> int:
     """Run the command line under the job's second lock and return its exit code; 2 where another one works on it."""
     end_with_runner()
+    heed_interrupts()
     lock = FolderLock(place, COMMAND_LOCK)
     try:
         _acquire(lock)
@@ -37,6 +42,34 @@ def run_command(place: Path, arguments: list[str]) -> int:
         return run(arguments)
     finally:
         lock.release()
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """A process that is started here gets a Ctrl-C once it can heed it: while Python starts, it would be an error."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def heed_interrupts() -> None:
+    """End at a Ctrl-C while no stage of a command handles it: an exception could be lost among imports.
+
+    Nothing is lost that a kill would not lose as well.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        os.write(2, b"stopped as asked\n")
+        os._exit(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, end)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _acquire(lock: FolderLock) -> None:

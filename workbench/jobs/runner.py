@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+from workbench.jobs.command import interrupts_held_back
 from workbench.jobs.folder import CANCEL, LOG, now, read_job, write_status
 from workbench.jobs.records import JobStatus, State
 from workbench.store.locking import FolderLock
@@ -50,11 +51,12 @@ class _Run:
         self.lines = threading.Lock()
         write_status(place, self.status)
         self.log = (place / LOG).open("ab")
-        self.child = subprocess.Popen(
-            [sys.executable, "-m", "workbench.jobs.command", str(place), *job.spec.command], cwd=job.spec.folder,
-            stdin=subprocess.PIPE,  # never written to: its end tells the command that this process is gone
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",
-        )  # fmt: skip
+        with interrupts_held_back():
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", "workbench.jobs.command", str(place), *job.spec.command], cwd=job.spec.folder,
+                stdin=subprocess.PIPE,  # never written to: its end tells the command that this process is gone
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",
+            )  # fmt: skip
         assert self.child.stdout is not None
         self.reader = threading.Thread(target=self._read, args=(self.child.stdout,), daemon=True)
         self.reader.start()
