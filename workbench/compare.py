@@ -9,13 +9,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from probes import group_bootstrap
 from probes.intervals import group_codes
 from workbench.errors import InsufficientData
-from workbench.jsonio import canonical_json
-from workbench.reports.fields import Interval, Record, Share, Verdict
+from workbench.reports.fields import FileRecord, Interval, Record, Share, Verdict
 from workbench.reports.records import AuditRecord, ProblemRecord, ProblemStep, read_audit
 
 ROUNDED = 1 + 1e-9
@@ -68,10 +67,8 @@ class ChangedProblem(Record):
     """In plain words, step by step."""
 
 
-class CompareRecord(Record):
+class CompareRecord(FileRecord):
     """Two audits, paired."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
 
     schema_: Literal["neuralese-compare/1"] = Field(default="neuralese-compare/1", alias="schema")
     a: Side
@@ -84,10 +81,6 @@ class CompareRecord(Record):
     transitions: list[Transition]
     changed: list[ChangedProblem]
     """Largest change of score first."""
-
-    def to_json(self) -> bytes:
-        """Canonical bytes."""
-        return canonical_json(self.model_dump(mode="json", by_alias=True))
 
 
 def compare_folders(folder_a: Path, folder_b: Path) -> CompareRecord:

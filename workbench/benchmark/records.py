@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from workbench.jsonio import canonical_json, read_json
-from workbench.reports.fields import Interval, Record, Share, Verdict
+from workbench.jsonio import read_json
+from workbench.reports.fields import FileRecord, Interval, Record, Share, Verdict
 from workbench.reports.reading import parse_record
 
 SCHEMA = "neuralese-benchmark/1"
@@ -94,10 +94,8 @@ class OrganismRow(Record):
     """What differs in any seed from what the organism demands; empty where everything is as planted."""
 
 
-class BenchmarkRecord(Record):
+class BenchmarkRecord(FileRecord):
     """All organisms."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
 
     schema_: Literal["neuralese-benchmark/1"] = Field(default="neuralese-benchmark/1", alias="schema")
     alpha: Share
@@ -105,10 +103,6 @@ class BenchmarkRecord(Record):
     n_problems: int
     versions: dict[str, str]
     rows: list[OrganismRow]
-
-    def to_json(self) -> bytes:
-        """Canonical bytes of `benchmark.json`."""
-        return canonical_json(self.model_dump(mode="json", by_alias=True))
 
 
 def read_benchmark(folder: Path) -> BenchmarkRecord:

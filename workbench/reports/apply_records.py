@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from workbench.jsonio import canonical_json, read_json
-from workbench.reports.fields import Record, Share
+from workbench.jsonio import read_json
+from workbench.reports.fields import FileRecord, Record, Share
 from workbench.reports.fit_cells import Count, Ends
 from workbench.reports.reading import parse_record
 
@@ -72,7 +72,7 @@ class Applied(Record):
         return self.model_dump(mode="json")
 
 
-class ApplyRecord(Record):
+class ApplyRecord(FileRecord):
     """Everything that read a run."""
 
     schema_: Literal["neuralese-apply/1", "neuralese-apply/2"] = Field(default="neuralese-apply/2", alias="schema")
@@ -85,12 +85,6 @@ class ApplyRecord(Record):
     """Probes whose sites the run does not hold."""
     probes: list[Applied]
     """Probes and lenses."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
-
-    def to_json(self) -> bytes:
-        """Canonical bytes of `apply.json`."""
-        return canonical_json(self.model_dump(mode="json", by_alias=True))
 
 
 def read_applied(folder: Path) -> ApplyRecord:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
-from workbench.jsonio import canonical_json, read_json
-from workbench.reports.fields import Interval, Record, Share
+from workbench.jsonio import read_json
+from workbench.reports.fields import FileRecord, Interval, Record, Share
 from workbench.reports.reading import parse_record
 
 BANDWIDTH_SCHEMA = "neuralese-bandwidth/1"
@@ -169,7 +169,7 @@ class BandwidthSettings(Record):
     changed_at_most: Share
 
 
-class BandwidthRecord(Record):
+class BandwidthRecord(FileRecord):
     """A finished measurement."""
 
     schema_: Literal["neuralese-bandwidth/1"] = Field(default="neuralese-bandwidth/1", alias="schema")
@@ -197,8 +197,6 @@ class BandwidthRecord(Record):
     chain: ChainRecord | None
     whole: SweepRecord
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
-
     @model_validator(mode="after")
     def _whole_is_all_steps(self) -> Self:
         if self.whole.step is not None or self.whole.numbers < max((row.numbers for row in self.steps), default=0):
@@ -210,14 +208,6 @@ class BandwidthRecord(Record):
     def container_bits(self, numbers: int) -> int:
         """Bits that hold so many numbers."""
         return numbers * self.bits_per_number
-
-    def to_plain(self) -> dict[str, Any]:
-        """Plain values, as `bandwidth.json` has them."""
-        return self.model_dump(mode="json", by_alias=True)
-
-    def to_json(self) -> bytes:
-        """Canonical bytes of `bandwidth.json`."""
-        return canonical_json(self.to_plain())
 
 
 def read_bandwidth(folder: Path) -> BandwidthRecord:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from workbench.jsonio import canonical_json, read_json
+from workbench.jsonio import read_json
 from workbench.reports.causal_records import EditName, Target
-from workbench.reports.fields import Record
+from workbench.reports.fields import FileRecord, Record
 from workbench.reports.reading import parse_record
 
 EFFECTS_SCHEMA = "neuralese-effects/1"
@@ -106,7 +106,7 @@ class StepOutcomes(Record):
             yield from (self.subspace.inside, self.subspace.placebo, self.subspace.outside)
 
 
-class EffectsRecord(Record):
+class EffectsRecord(FileRecord):
     """Every outcome of every edit; it takes the model to make, and what is said of the edits follows from it."""
 
     schema_: Literal["neuralese-effects/1"] = Field(default="neuralese-effects/1", alias="schema")
@@ -118,8 +118,6 @@ class EffectsRecord(Record):
     """What stood where the thoughts stand, for `pause`."""
     edits: list[EditOutcomes]
     steps: list[StepOutcomes]
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -135,14 +133,6 @@ class EffectsRecord(Record):
         if len({step.step for step in self.steps}) != len(self.steps):
             raise ValueError("a step stands there twice")
         return self
-
-    def to_plain(self) -> dict[str, Any]:
-        """Plain values, as `effects.json` has them."""
-        return self.model_dump(mode="json", by_alias=True)
-
-    def to_json(self) -> bytes:
-        """Canonical bytes of `effects.json`."""
-        return canonical_json(self.to_plain())
 
 
 def read_effects(folder: Path) -> EffectsRecord:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
-from workbench.jsonio import canonical_json, read_json
-from workbench.reports.fields import Record, Share
+from workbench.jsonio import read_json
+from workbench.reports.fields import FileRecord, Record, Share
 from workbench.reports.fit_cells import (
     SIGNIFICANT_P,
     CellKey,
@@ -47,7 +47,7 @@ class Correction(Record):
     n_cells: Count
 
 
-class FitRecord(Record):
+class FitRecord(FileRecord):
     """A finished (or partial) fit."""
 
     schema_: Literal["neuralese-fit/2"] = Field(default="neuralese-fit/2", alias="schema")
@@ -77,8 +77,6 @@ class FitRecord(Record):
     fits: list[CellRecord]
     text: list[TextRecord]
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
-
     @model_validator(mode="after")
     def _counts_add_up(self) -> Self:
         undefined = sum(cell.accuracy is None for cell in self.fits)
@@ -92,14 +90,6 @@ class FitRecord(Record):
         if len({(row.site, row.step) for row in self.text}) != len(self.text):
             raise ValueError("a text probe is listed twice")
         return self
-
-    def to_plain(self) -> dict[str, Any]:
-        """Plain values, as `fit.json` has them."""
-        return self.model_dump(mode="json", by_alias=True)
-
-    def to_json(self) -> bytes:
-        """Canonical bytes of `fit.json`."""
-        return canonical_json(self.to_plain())
 
 
 def parse_fit(plain: Any, *, path: Path) -> FitRecord:

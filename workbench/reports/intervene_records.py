@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from workbench.jsonio import canonical_json, read_json
+from workbench.jsonio import read_json
 from workbench.reports.causal_records import Channel, StepCausal
-from workbench.reports.fields import Interval, Record, Share
+from workbench.reports.fields import FileRecord, Interval, Record, Share
 from workbench.reports.reading import parse_record
 from workbench.reports.records import ModelRecord
 
@@ -39,7 +39,7 @@ class IntervenedStep(StepCausal):
     """Absent where nothing is known of what the thought holds."""
 
 
-class InterveneRecord(Record):
+class InterveneRecord(FileRecord):
     """What edits of honest problems' thoughts did to what is said."""
 
     schema_: Literal["neuralese-intervene/1"] = Field(default="neuralese-intervene/1", alias="schema")
@@ -58,16 +58,6 @@ class InterveneRecord(Record):
     """Why no step has a probe, where none has."""
     run_root: str
     """Hash of the capture store in `run/`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
-
-    def to_plain(self) -> dict[str, Any]:
-        """Plain values, as `intervene.json` has them."""
-        return self.model_dump(mode="json", by_alias=True)
-
-    def to_json(self) -> bytes:
-        """Canonical bytes of `intervene.json`."""
-        return canonical_json(self.to_plain())
 
 
 def read_intervene(folder: Path) -> InterveneRecord:

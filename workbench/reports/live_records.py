@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from workbench.jsonio import canonical_json, read_json
-from workbench.reports.fields import Record
+from workbench.jsonio import read_json
+from workbench.reports.fields import FileRecord, Record
 from workbench.reports.reading import parse_record
 from workbench.reports.records import ModelRecord, ProblemRecord
 
@@ -34,10 +34,8 @@ class EditAsked(Record):
         return self
 
 
-class LiveRecord(Record):
+class LiveRecord(FileRecord):
     """One run by hand. Nothing is judged: a verdict needs calibration, which one problem is none of."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
 
     schema_: Literal["neuralese-live/1"] = Field(default="neuralese-live/1", alias="schema")
     model: ModelRecord
@@ -51,10 +49,6 @@ class LiveRecord(Record):
     donor: ProblemRecord | None
     changes: list[str]
     """What is another in the edited run, in plain words."""
-
-    def to_json(self) -> bytes:
-        """Canonical bytes of `live.json`."""
-        return canonical_json(self.model_dump(mode="json", by_alias=True))
 
 
 def read_live(folder: Path) -> LiveRecord:

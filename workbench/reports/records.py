@@ -10,12 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from workbench.errors import SchemaError
-from workbench.jsonio import canonical_json, read_json
+from workbench.jsonio import read_json
 from workbench.reports.causal_records import Channel, StepCausal
-from workbench.reports.fields import Interval, Record, Share, StepStatus, Verdict
+from workbench.reports.fields import FileRecord, Interval, Record, Share, StepStatus, Verdict
 from workbench.reports.memory_records import SlotRecord
 from workbench.reports.monitor_records import Power, TextMonitor
 from workbench.reports.reading import collector_paused, parse_record
@@ -198,7 +198,7 @@ class Summary(Record):
     conditions: list[ConditionRow]
 
 
-class AuditRecord(Record):
+class AuditRecord(FileRecord):
     """A finished (or partial, or failed) audit."""
 
     schema_: Literal["neuralese-audit/1"] = Field(default="neuralese-audit/1", alias="schema")
@@ -223,8 +223,6 @@ class AuditRecord(Record):
     probes_root: str
     """Hash of the fitted probes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True)
-
     @model_validator(mode="after")
     def _counts_add_up(self) -> Self:
         counts = (self.summary.n_agrees, self.summary.n_diverges, self.summary.n_cannot_tell)
@@ -236,15 +234,11 @@ class AuditRecord(Record):
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values, as `audit.json` has them."""
-        plain = self.model_dump(mode="json", by_alias=True)
+        plain = super().to_plain()
         for record, key in [(plain, "status_reason"), *((p, "reason") for p in [plain["summary"], *plain["problems"]])]:
             if record[key] is None:
                 del record[key]
         return plain
-
-    def to_json(self) -> bytes:
-        """Canonical bytes of `audit.json`."""
-        return canonical_json(self.to_plain())
 
     def problem(self, problem_id: str) -> ProblemRecord:
         """The problem with this id.
