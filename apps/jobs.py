@@ -3,6 +3,7 @@ folders of the dashboard hold."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from apps import data
 from apps.widgets import say_unknown, start_with
 from workbench.errors import WorkbenchError
 from workbench.jobs import Job, cancel, jobs_in, resume, start
-from workbench.reports.escape import visible
+from workbench.reports.escape import visible, visible_lines
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "audit": ("model", "calibration", "problems"),
@@ -50,10 +51,11 @@ def form(root: Path) -> None:
     if missing:
         st.info(f"These folders hold no {' and no '.join(_plain(name) for name in missing)}.")
         made = root / "liar-model"
-        commands = [f"workbench organism export liar --out {made}"]
+        commands = [["organism", "export", "liar", "--out", made]]
         if "run" in missing:
-            commands.append(f"workbench capture {made} --problems {made / 'problems.jsonl'} --out {root / 'run'}")
-        st.code(visible("\n".join(commands), keep_lines=True).replace("⏎\n", "\n"), language=None, wrap_lines=True)
+            commands.append(["capture", made, "--problems", made / "calibration.jsonl", "--out", root / "run"])
+        shown = "\n".join(shlex.join(["workbench", *map(str, command)]) for command in commands)
+        st.code(visible_lines(shown), language=None, wrap_lines=True)
         return
     columns = st.columns(len(needs) + 1)
     chosen = {
@@ -161,4 +163,4 @@ def _one(job: Job) -> None:
             st.caption(f"exit code {job.status.exit_code}", width="content")
     st.code("workbench " + visible(" ".join(job.spec.command)), language=None, wrap_lines=True)
     with st.expander("Last lines of its log", expanded=job.status.state == "failed"):
-        st.code(visible(job.log, keep_lines=True).replace("⏎\n", "\n") or "(nothing yet)", language=None, height=220)
+        st.code(visible_lines(job.log) or "(nothing yet)", language=None, height=220)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -13,7 +14,7 @@ from apps import beside, data, jobs
 from apps.widgets import choose, hero_chart, start_with
 from workbench.errors import WorkbenchError
 from workbench.jobs import Job, jobs_in, start
-from workbench.reports.escape import visible
+from workbench.reports.escape import visible, visible_lines
 from workbench.reports.live_records import NAME, LiveRecord
 from workbench.reports.records import AuditRecord
 from workbench.reports.tables import by_score
@@ -46,26 +47,31 @@ def model_of(audit: AuditRecord) -> str | None:
     if audit.model.source in data.organisms():
         return audit.model.source
     roots = [root.resolve() for root in data.roots()]
-    allowed = {folder.resolve() for root in roots for folder in data.model_folders(root)}
-    bases = [Path.cwd(), *roots, *(root.parent for root in roots)]
-    found = ((base / audit.model.source).resolve() for base in bases)
+    found = ((base / audit.model.source).resolve() for base in (Path.cwd(), *roots, *(root.parent for root in roots)))
+    allowed = _model_folders()
     return next((str(folder) for folder in found if folder in allowed), None)
+
+
+def _model_folders() -> list[Path]:
+    return [folder.resolve() for root in data.roots() for folder in data.model_folders(root)]
 
 
 def another_model(audit: AuditRecord) -> None:
     """Which models could be run beside this one, and the commands that make the audit whose probes read them."""
-    folders = [str(folder) for root in data.roots() for folder in data.model_folders(root.resolve())]
-    others = [name for name in (*data.organisms(), *folders) if name != model_of(audit)]
+    mine = model_of(audit)
+    others = [name for name in (*data.organisms(), *map(str, _model_folders())) if name != mine]
     with st.expander("Another model"):
         st.write("What runs is the model of the audit that is chosen above: its probes read the thoughts. "
                  "For another model, make an audit of it first (Jobs starts it too), then choose that.")  # fmt: skip
         name = st.selectbox("Model", others, key="live-model", format_func=visible)
-        short = visible(name.removeprefix("organism:").rpartition("/")[2])
-        made = f"runs/{short}-model" if name in data.organisms() else visible(name)
-        export = [f"workbench organism export {short} --out {made}"] if name in data.organisms() else []
-        audit_it = (f"workbench audit {made} --calibration {made}/calibration.jsonl --problems {made}/problems.jsonl "
-                    f"--out runs/{short}")  # fmt: skip
-        st.code("\n".join([*export, audit_it]), language=None, wrap_lines=True)
+        organism = name.removeprefix("organism:")
+        bundled = organism != name
+        made = f"runs/{organism}-model" if bundled else name
+        commands = [["organism", "export", organism, "--out", made]] if bundled else []
+        commands.append(["audit", made, "--calibration", f"{made}/calibration.jsonl", "--problems",
+                         f"{made}/problems.jsonl", "--out", f"runs/{Path(organism).name}"])  # fmt: skip
+        shown = "\n".join(shlex.join(["workbench", *command]) for command in commands)
+        st.code(visible_lines(shown), language=None, wrap_lines=True)
 
 
 def ask(directory: Path, audit: AuditRecord, *, problem: str | None = None, donor: str | None = None) -> None:
@@ -144,7 +150,7 @@ def _watched(name: str, was_alive: bool) -> None:
 
 def _failed(job: Job) -> None:
     st.error("The run did not end well.", icon=":material/error:")
-    st.code(visible(job.log, keep_lines=True).replace("⏎\n", "\n"), language=None, height=160)
+    st.code(visible_lines(job.log), language=None, height=160)
     jobs.offer_resume(job)
 
 

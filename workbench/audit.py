@@ -26,7 +26,7 @@ from workbench.evidence import (
 from workbench.fit import StepFit, fit_steps, save_fits
 from workbench.interrupts import stop_on_signal
 from workbench.intervene import intervene
-from workbench.intervening.honest import edited_examples, honest_run
+from workbench.intervening.honest import edited_ids, honest_run
 from workbench.intervening.kept import effects_record
 from workbench.intervening.outcomes import Interventions
 from workbench.jsonio import canonical_json, digest, parse_json
@@ -115,7 +115,7 @@ def run_audit(
         n_left_out=len(calibration) - len(kept),
         probes_root=probes_root,
     )
-    edited = [store.problems[i]["problem"]["id"] for i in edited_examples(store, honest, seed=plan.seed)]
+    edited = edited_ids(store, honest, seed=plan.seed)
     _write(audit, effects_record(effects, edited), out, speaking, command, model.device)
     return audit
 

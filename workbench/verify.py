@@ -17,7 +17,7 @@ from workbench.errors import CorruptArtifact, HashMismatch, SchemaError
 from workbench.evidence import labelled_steps, split_honest
 from workbench.fit import fit_steps, load_fits
 from workbench.fitting.job import JOB_NAME
-from workbench.intervening.honest import edited_examples
+from workbench.intervening.honest import edited_ids
 from workbench.jsonio import digest, read_json
 from workbench.lens_route import fits_again
 from workbench.reasoners.recipe import Speaking
@@ -210,8 +210,7 @@ def _recomputed(
     learned = plan.reader == "probe"
     honest = split_honest(store, speaking, alpha=plan.alpha, seed=plan.seed, only_words=not learned)
     if kept is not None:
-        edited = [store.problems[i]["problem"]["id"] for i in edited_examples(store, honest, seed=plan.seed)]
-        _compare(edited, kept.problems, folder / EFFECTS_NAME, "problems")
+        _compare(edited_ids(store, honest, seed=plan.seed), kept.problems, folder / EFFECTS_NAME, "problems")
     fits = (
         fit_steps(labelled_steps(store, honest), None, seed=plan.seed)
         if learned

@@ -16,15 +16,14 @@ for column, headline in zip(st.columns(5), data.headlines_of(directory), strict=
 if not audit.problems:
     notices.no_problem()
     st.stop()
-narrow, search, _ = st.columns(
-    [7.2, 3, 1.4], vertical_alignment="center"
-)  # the table's own buttons float above its right end
-VERDICTS = ["all", "diverges", "cannot-tell", "agrees"]
-widgets.say_unknown("Verdict", "verdict", VERDICTS)
+# The table's own buttons float above its right end: nothing stands there.
+narrow, search, _ = st.columns([7.2, 3, 1.4], vertical_alignment="center")
+verdicts = ["all", "diverges", "cannot-tell", "agrees"]
+widgets.say_unknown("Verdict", "verdict", verdicts)
 with narrow, st.container(horizontal=True, vertical_alignment="center"):
     verdict = st.segmented_control(
         "Verdict",
-        VERDICTS,
+        verdicts,
         default="all",
         key="verdict",
         bind="query-params",

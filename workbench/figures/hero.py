@@ -164,6 +164,13 @@ def _names(lanes: Lanes, ink: Ink) -> list[dict[str, Any]]:
     ]
 
 
+def _frame(x: float, top: float, ink: Ink) -> dict[str, Any]:
+    """Around the column of the step that is picked, its number included."""
+    place = {"xref": "x", "yref": "paper", "x0": x - 0.5, "x1": x + 0.5, "y0": 0, "y1": top}
+    line = {"color": ink.ink, "width": 1.5, "dash": "dot"}
+    return place | {"type": "rect", "fillcolor": "rgba(0,0,0,0)", "line": line, "layer": "below"}
+
+
 def hero(
     problem: ProblemRecord,
     audit: AuditRecord,
@@ -192,14 +199,7 @@ def hero(
         _numbers(thoughts[::every], lanes, drawn.form, ink),
     ]
     above = 1 + _NUMBERS / (lanes.height + _BETWEEN + _BARS)
-    shapes = []
-    if step is not None and step in drawn.column_of:
-        x = drawn.column_of[step]
-        line = {"color": ink.ink, "width": 1.5, "dash": "dot"}
-        look = {"fillcolor": "rgba(0,0,0,0)", "line": line, "layer": "below"}
-        shapes = [
-            {"type": "rect", "xref": "x", "yref": "paper", "x0": x - 0.5, "x1": x + 0.5, "y0": 0, "y1": above, **look}
-        ]
+    picked = None if step is None else drawn.column_of.get(step)
     # All at once: every later change would make Plotly check the whole figure anew.
     layout = {
         "template": "none",
@@ -225,7 +225,7 @@ def hero(
             "traceorder": "normal",
         },
         "annotations": _names(lanes, ink),
-        "shapes": shapes,
+        "shapes": [] if picked is None else [_frame(picked, above, ink)],
     }
     axes = _axes(thoughts[::every], lanes, ink, max(columns, drawn.n_columns))
     return go.Figure(data=traces, layout=layout | axes)

@@ -47,6 +47,11 @@ def honest_run(
     return HonestRun([problems[i] for i in chosen], [known[i] for i in chosen], usual_claims(compared), speaking)
 
 
+def edited_ids(store: RunStore, honest: Honest, *, seed: int) -> list[str]:
+    """Ids of the held-out problems for the causal tests."""
+    return [str(store.problems[i]["problem"]["id"]) for i in edited_examples(store, honest, seed=seed)]
+
+
 def edited_examples(store: RunStore, honest: Honest, *, seed: int) -> list[int]:
     """Rows of the held-out problems for the causal tests; they follow from the store, its split and the seed."""
     held = honest.independent_examples

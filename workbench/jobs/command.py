@@ -17,11 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from workbench.errors import StoreBusy
+from workbench.errors import Interrupted, StoreBusy
 from workbench.jobs.folder import COMMAND_LOCK
 from workbench.store.locking import FolderLock
 
-INTERRUPTED = 130
 WAIT = 30.0
 """Seconds for the command of an attempt before to end."""
 
@@ -65,7 +64,7 @@ def heed_interrupts() -> None:
 
     def end(number: int, frame: FrameType | None) -> None:
         os.write(2, b"stopped as asked\n")
-        os._exit(INTERRUPTED)
+        os._exit(Interrupted.exit_code)
 
     signal.signal(signal.SIGINT, end)
     if hasattr(signal, "pthread_sigmask"):

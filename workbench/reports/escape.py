@@ -57,6 +57,11 @@ def visible(text: str, *, keep_lines: bool = False) -> str:
     return "".join(parts)
 
 
+def visible_lines(text: str) -> str:
+    """The same of commands and logs, whose line breaks are meant: these stay, and bear no sign."""
+    return visible(text, keep_lines=True).replace("⏎\n", "\n")
+
+
 def columns(text: str) -> int:
     """Width of the text in columns of a fixed font: East Asian wide characters take two."""
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
